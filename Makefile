@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+# The front door: each target installs what it lacks from Debian, builds with Meson, and does what it says.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+
+.PHONY: all demo check check-full bench install deps format clean
+
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+demo: all
+	BUILD=$(BUILD) lab/demo
+
+check: deps
+	scripts/check quick
+
+check-full: deps
+	scripts/check full
+
+bench: all
+	BUILD=$(BUILD) bench/run
+
+install: all
+	meson configure $(BUILD) --prefix $(PREFIX)
+	DESTDIR=$(DESTDIR) meson install -C $(BUILD)
+
+deps:
+	@scripts/deps
+
+$(BUILD)/build.ninja: | deps
+	meson setup $(BUILD)
+
+format: deps
+	clang-format-19 -i $$(git ls-files '*.c' '*.h')
+
+clean:
+	rm -rf build build-*

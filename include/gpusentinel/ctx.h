@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * The contract of three parties: the engine that runs a detector, the code that llview emits, and the
+ * device runtime (device/). Compiled for x86-64 and nvptx64; fixed-width members only, addresses as u64.
+ *
+ * A detector NAME becomes one function, `void gs_run_NAME(struct gs_ctx *ctx)` in the host code and
+ * `.visible .entry gs_run_NAME(.param .u64 ctx)` in the PTX; a call is one run over the target's memory.
+ */
+#ifndef GPUSENTINEL_CTX_H
+#define GPUSENTINEL_CTX_H
+
+#include <stdint.h>
+
+#include <gpusentinel/map.h>
+#include <gpusentinel/record.h>
+
+/** Why a run ended early. */
+enum gs_stop {
+	GS_STOP_NONE = 0,
+	/** The back-edge budget ran out: a list that does not end, or a budget that is too small. */
+	GS_STOP_BUDGET = 1,
+	/** An index left a local array. */
+	GS_STOP_BOUNDS = 2,
+	/** __builtin_unreachable() or a trap was reached. */
+	GS_STOP_TRAP = 3,
+};
+
+/** Entries of the software TLB; a power of two. Direct-mapped by virtual page number. */
+#define GS_TLB_ENTRIES 256
+
+/** A translation of one 4 KiB page. */
+struct gs_tlb_entry {
+	/** Virtual page number + 1; 0: empty. */
+	uint64_t tag;
+	/** Address of the page in the engine's address space. */
+	uint64_t base;
+};
+
+/** State of one running detector. The engine fills it in; `out_used` to `fault_address` are results. */
+struct gs_ctx {
+	/** Address of the struct gs_map of the target, as this engine sees it. */
+	uint64_t map;
+	/** Address of the slots, one u64 each, that the loader filled from the fat detector's slot table. */
+	uint64_t slots;
+	/** Buffer for records, its size in bytes, and how much of it the run has filled. */
+	uint64_t out;
+	uint32_t out_size, out_used;
+	/** Records that did not fit. */
+	uint64_t out_lost;
+	/** Back edges left in this run; the engine sets it before each run. */
+	uint64_t budget;
+	/** Loads that could not be translated and yielded zero; address of the first one. */
+	uint64_t faults, fault_address;
+	/** Page-table walks done (TLB misses). */
+	uint64_t walks;
+	/** enum gs_stop, and the index into the fat detector's site table where it happened. */
+	uint32_t stop, stop_site;
+	/** Nanoseconds of the engine's monotonic clock at the start of the run. */
+	uint64_t now_ns;
+	/** Runs before this one. */
+	uint64_t run;
+	/** Threads of this detector and index of this one. */
+	uint32_t thread_count, thread_index;
+	/**
+	 * Address of `uint32_t (*)(uint64_t arg, uint64_t segment, uint64_t page)`: called for a page whose
+	 * bit in the segment's presence bitmap is clear; non-zero: it may be read now. 0: such pages fail.
+	 * Host engines only.
+	 */
+	uint64_t fault_fn, fault_arg;
+	/** Segment of the last translation: a hint. */
+	uint32_t segment_hint;
+	/** Offset in `out` of the record under construction plus one; 0: none. */
+	uint32_t record;
+	/** Value of `faults` when the last record was finished, for GS_RECORD_F_FAULT. */
+	uint64_t record_faults;
+	/** Invalidated by the engine when told to, and by the runtime at the start of each run. */
+	struct gs_tlb_entry tlb[GS_TLB_ENTRIES];
+};
+
+/*
+ * Calls that llview emits (device/rt.h declares them for the device):
+ *
+ *   u8/u16/u32/u64 gs_rt_load8/16/32/64(ctx, u64 address)   translate and load; 0 if it fails (counted)
+ *   void gs_rt_copy(ctx, void *local, u64 address, u64 n)   kernel to local memory; unreadable bytes become 0
+ *   void gs_rt_begin_run(ctx)                               first call in gs_run_NAME: empties the TLB, results
+ *   bool gs_rt_edge(ctx, u32 site)                          on each loop back edge; false: budget gone, return
+ *   void gs_rt_stop(ctx, u32 reason, u32 site)              before an early return
+ *   void gs_rt_begin(ctx, u32 kind, u32 severity, u32 format, u32 nargs)   start a record
+ *   void gs_rt_arg(ctx, u64 value)                          next item
+ *   void gs_rt_arg_str(ctx, u64 address, u64 max)           next item: string in kernel memory, at most max bytes
+ *   void gs_rt_arg_str_local(ctx, const char *s, u64 max)   next item: string in local memory
+ *   void gs_rt_end(ctx)                                     finish the record, or count it as lost
+ *   u64 gs_rt_now(ctx), u64 gs_rt_run(ctx), u32 gs_rt_thread_index(ctx), u32 gs_rt_thread_count(ctx)
+ */
+
+#endif

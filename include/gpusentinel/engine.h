@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * Engines: where detectors run. Loads fat detectors (fat.h), fills their slots from the target's own
+ * types and symbols, runs them, and delivers decoded records.
+ */
+#ifndef GPUSENTINEL_ENGINE_H
+#define GPUSENTINEL_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <gpusentinel/error.h>
+#include <gpusentinel/kernel_info.h>
+#include <gpusentinel/record.h>
+
+struct gs_fat;
+struct gs_engine;
+struct gs_detector;
+
+/** Open a fat detector: checks the ELF file and its manifest; runs none of its code. */
+struct gs_error *gs_fat_open(const char *path, struct gs_fat **ret);
+void gs_fat_close(struct gs_fat *fat);
+
+/** What `gpusentinel list` shows of a detector. Strings live as long as the fat detector. */
+struct gs_detector_info {
+	const char *name, *description, *file;
+	uint32_t period_ms;
+	uint64_t budget;
+	/** Slots of the whole fat detector. */
+	uint32_t fields, symbols;
+	/** Bytes of PTX; 0: none. */
+	uint64_t ptx_size;
+};
+
+size_t gs_fat_detector_count(const struct gs_fat *fat);
+void gs_fat_detector_info(const struct gs_fat *fat, size_t index, struct gs_detector_info *ret);
+
+/** Create an engine. @param name "cpu" or "auto". @return GS_ERROR_ENGINE if it cannot run here. */
+struct gs_error *gs_engine_create(const char *name, struct gs_kernel *kernel, struct gs_engine **ret);
+/** Stops all detectors, then frees. NULL is allowed. */
+void gs_engine_destroy(struct gs_engine *engine);
+/** "cpu" */
+const char *gs_engine_name(const struct gs_engine *engine);
+
+/** How a detector is added; zero-initialise, then set @ref size. 0 means: as the detector says. */
+struct gs_detector_options {
+	size_t size;
+	uint32_t period_ms;
+	uint64_t budget;
+	/** Bytes of record buffer. */
+	uint64_t output;
+};
+
+/**
+ * Add detector @p index of @p fat (all of them: call for each). Resolves every slot against the target;
+ * many detectors of one fat file share the work.
+ *
+ * @return GS_ERROR_DETECTOR with one line, e.g. "processes: kernel 6.1.0-49-amd64 has no field task_struct.foo
+ * (used at detectors/processes.c:31:7)".
+ */
+struct gs_error *gs_engine_add(struct gs_engine *engine, struct gs_fat *fat, size_t index,
+			       const struct gs_detector_options *options, struct gs_detector **ret);
+
+/** Stop it if it runs and remove it. */
+void gs_engine_remove(struct gs_engine *engine, struct gs_detector *detector);
+
+/** One item of a decoded record. */
+struct gs_item {
+	/** Column name from "name=%d" in the format; "c1", "c2", ... where the format gives none. */
+	const char *name;
+	enum { GS_ITEM_INT, GS_ITEM_UINT, GS_ITEM_HEX, GS_ITEM_STRING, GS_ITEM_SYMBOL, GS_ITEM_DOUBLE, GS_ITEM_CHAR } type;
+	union {
+		int64_t i;
+		uint64_t u;
+		double d;
+	};
+	/** STRING: bytes as the kernel holds them (may be any bytes), NUL-terminated; SYMBOL: name+offset. */
+	const char *string;
+	size_t length;
+	/** Formatted by its conversion, with control characters escaped as \xNN. */
+	const char *text;
+	/** STRING was cut or partly unreadable. */
+	bool cut, fault;
+};
+
+/** A decoded record; valid during the call that delivers it. */
+struct gs_record {
+	struct gs_detector *detector;
+	const char *detector_name;
+	enum gs_record_kind kind;
+	enum gs_severity severity;
+	/** GS_RECORD_F_* */
+	uint32_t flags;
+	/** Index of the format within its fat detector: equal for records of one call site. */
+	uint32_t format;
+	uint64_t time_ns, run;
+	/** Nanoseconds since the epoch, for people. */
+	uint64_t wall_ns;
+	const struct gs_item *items;
+	size_t count;
+	/** The whole message formatted, for findings; the name for metrics; printf's output for rows. */
+	const char *text;
+};
+
+/** What a run did. */
+struct gs_run_stats {
+	uint64_t runs;
+	/** Nanoseconds of the last run and of the longest. */
+	uint64_t last_ns, max_ns;
+	uint64_t faults, fault_address, walks, records, records_lost;
+	/** Runs that ended because of: budget, bounds, trap. */
+	uint64_t stopped_budget, stopped_bounds, stopped_trap;
+	/** Source place of the last early stop: "detectors/processes.c:31"; NULL: none. */
+	const char *stop_site;
+};
+
+/** Receives records. Called from one thread at a time. */
+typedef void gs_record_fn(void *arg, const struct gs_record *record);
+
+/**
+ * Run a detector once, now, in the calling thread, and deliver its records.
+ * @return NULL, or GS_ERROR_INCOMPLETE with one line if it stopped early, lost records, or loads failed
+ * (what it found has been delivered all the same).
+ */
+struct gs_error *gs_detector_run(struct gs_detector *detector, gs_record_fn *fn, void *arg);
+
+/** Totals since it was added. */
+void gs_detector_stats(struct gs_detector *detector, struct gs_run_stats *ret);
+void gs_detector_get_info(struct gs_detector *detector, struct gs_detector_info *ret);
+
+/**
+ * Run every added detector on its period until gs_engine_stop(), each in its own thread. @p fn is called
+ * from those threads, one at a time.
+ */
+struct gs_error *gs_engine_start(struct gs_engine *engine, gs_record_fn *fn, void *arg);
+/** Returns after the last record has been delivered. */
+void gs_engine_stop(struct gs_engine *engine);
+
+#endif
