@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "box.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+	const char *name;
+	int (*main)(int argc, char **argv);
+} tools[] = {
+	{ "agent", agent_main },
+	{ "procs", procs_main },
+	{ "hog", hog_main },
+	{ "forkbomb", forkbomb_main },
+	{ "stuck-writer", stuck_writer_main },
+};
+
+int main(int argc, char **argv)
+{
+	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+	const char *name = slash ? slash + 1 : argc > 0 ? argv[0] : "";
+
+	for (size_t i = 0; i < sizeof(tools) / sizeof(tools[0]); i++) {
+		if (strcmp(name, tools[i].name) == 0)
+			return tools[i].main(argc, argv);
+	}
+	fprintf(stderr, "%s: not a name of this program\n", name);
+	return 2;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one static program of the guest. It is started under several names (links), as busybox is, since
+ * a static libc per tool would make the initramfs, and with it every boot, larger.
+ */
+#ifndef LAB_BOX_H
+#define LAB_BOX_H
+
+/* Process 1: reaps orphans and runs the commands that arrive on the second serial port. */
+int agent_main(int argc, char **argv);
+
+/* procs COUNT: start COUNT processes that sleep for ever. */
+int procs_main(int argc, char **argv);
+
+/* hog: take memory until the OOM killer acts. */
+int hog_main(int argc, char **argv);
+
+/* forkbomb COUNT: double until COUNT processes exist; they stay. */
+int forkbomb_main(int argc, char **argv);
+
+/* stuck-writer FILE: write one byte to FILE, for ever in state D if its file system is frozen. */
+int stuck_writer_main(int argc, char **argv);
+
+#endif
