@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Process 1 of a guest: runs one command at a time for the host. A protocol of its own on a serial port
- * of its own, instead of a shell there, so that output is binary clean, standard output and error stay
- * apart, the exit status is exact, and nothing that the kernel prints can get in between.
+ * Process 1 of a guest: runs one command at a time for the host. A protocol of its own on a port of its
+ * own, instead of a shell there, so that output is binary clean, standard output and error stay apart,
+ * the exit status is exact, and nothing that the kernel prints can get in between.
+ *
+ * The port is a virtio port where the kernel has the driver, else the second UART, a byte at a time.
  *
  * Host to guest, lines (whatever stands before a line start is noise of a client that died):
  *	P NONCE			are you there?
@@ -26,8 +28,6 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define TTY "/dev/ttyS1"
-
 enum {
 	LINE_MAX_LEN = 64 * 1024,
 	NONCE_LEN = 16,
@@ -45,22 +45,29 @@ struct command {
 	size_t input_len;
 };
 
-static int tty;
+static const char *port_path;
+static int port;
+// Nobody is at the other end: a virtio port then polls as hung up, all the time.
+static bool port_idle;
 static struct command cmd = { .in = -1, .out = -1, .err = -1 };
 static char line[LINE_MAX_LEN];
 static size_t line_len;
 
-static void tty_write(const char *data, size_t len)
+static void port_write(const char *data, size_t len)
 {
 	while (len) {
-		ssize_t n = write(tty, data, len);
+		ssize_t n = write(port, data, len);
+		struct pollfd fd = { .fd = port, .events = POLLOUT };
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
+		if (n > 0) {
+			data += n;
+			len -= n;
+		} else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
 			return;
-		data += n;
-		len -= n;
+		} else if (errno == EAGAIN && (poll(&fd, 1, -1) < 0 || fd.revents & POLLHUP)) {
+			// The client has gone, and what was for it goes too.
+			return;
+		}
 	}
 }
 
@@ -69,8 +76,8 @@ static void frame(const char *nonce, char type, const char *data, size_t len)
 	char head[64];
 	int n = snprintf(head, sizeof(head), "\1%s %c %zu\n", nonce, type, len);
 
-	tty_write(head, n);
-	tty_write(data, len);
+	port_write(head, n);
+	port_write(data, len);
 }
 
 static void close_fd(int *fd)
@@ -274,9 +281,9 @@ static void line_handle(char *text, size_t len)
 	}
 }
 
-static void tty_read(void)
+static void port_read(void)
 {
-	ssize_t n = read(tty, line + line_len, sizeof(line) - line_len);
+	ssize_t n = read(port, line + line_len, sizeof(line) - line_len);
 
 	if (n <= 0)
 		return;
@@ -298,7 +305,7 @@ static void tty_read(void)
 		line_len = 0;
 }
 
-static void on_child(int signal)
+static void on_signal(int signal)
 {
 	(void)signal;
 }
@@ -316,53 +323,71 @@ static void reap(void)
 	}
 }
 
-static void tty_open(void)
+static void port_open(void)
 {
 	struct termios raw;
 
-	tty = open(TTY, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (tty < 0 || tcgetattr(tty, &raw) != 0) {
-		perror("agent: " TTY);
+	port = open(port_path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (port < 0) {
+		perror(port_path);
 		exit(1);
 	}
-	cfmakeraw(&raw);
-	cfsetspeed(&raw, B115200);
-	raw.c_cflag |= CLOCAL | CREAD;
-	tcsetattr(tty, TCSANOW, &raw);
+	if (tcgetattr(port, &raw) == 0) {
+		cfmakeraw(&raw);
+		cfsetspeed(&raw, B115200);
+		raw.c_cflag |= CLOCAL | CREAD;
+		tcsetattr(port, TCSANOW, &raw);
+	} else {
+		// SIGIO tells that a client has come.
+		fcntl(port, F_SETOWN, getpid());
+		fcntl(port, F_SETFL, O_NONBLOCK | O_ASYNC);
+	}
+}
+
+static void serve(const sigset_t *open_mask)
+{
+	reap();
+	struct pollfd fds[] = {
+		{ .fd = port_idle ? -1 : port, .events = POLLIN },
+		{ .fd = cmd.out, .events = POLLIN },
+		{ .fd = cmd.err, .events = POLLIN },
+		{ .fd = cmd.input_len ? cmd.in : -1, .events = POLLOUT },
+	};
+	int n = ppoll(fds, 4, NULL, open_mask);
+
+	port_idle = false;
+	if (n <= 0)
+		return;
+	if (fds[1].revents && cmd.out >= 0)
+		relay(&cmd.out, 'o');
+	if (fds[2].revents && cmd.err >= 0)
+		relay(&cmd.err, 'e');
+	if (fds[3].revents && cmd.in >= 0)
+		command_feed();
+	if (fds[0].revents & POLLIN)
+		port_read();
+	else if (fds[0].revents & POLLHUP)
+		port_idle = true;
 }
 
 int agent_main(int argc, char **argv)
 {
-	struct sigaction child = { .sa_handler = on_child };
+	struct sigaction action = { .sa_handler = on_signal };
 	sigset_t blocked, open_mask;
 
-	(void)argc;
-	(void)argv;
+	if (argc != 2) {
+		fprintf(stderr, "usage: agent PORT\n");
+		return 2;
+	}
+	port_path = argv[1];
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGCHLD);
+	sigaddset(&blocked, SIGIO);
 	sigprocmask(SIG_BLOCK, &blocked, &open_mask);
-	sigdelset(&open_mask, SIGCHLD);
-	sigaction(SIGCHLD, &child, NULL);
+	sigaction(SIGCHLD, &action, NULL);
+	sigaction(SIGIO, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	tty_open();
-	for (;;) {
-		reap();
-		struct pollfd fds[] = {
-			{ .fd = tty, .events = POLLIN },
-			{ .fd = cmd.out, .events = POLLIN },
-			{ .fd = cmd.err, .events = POLLIN },
-			{ .fd = cmd.input_len ? cmd.in : -1, .events = POLLOUT },
-		};
-
-		if (ppoll(fds, 4, NULL, &open_mask) <= 0)
-			continue;
-		if (fds[1].revents && cmd.out >= 0)
-			relay(&cmd.out, 'o');
-		if (fds[2].revents && cmd.err >= 0)
-			relay(&cmd.err, 'e');
-		if (fds[3].revents && cmd.in >= 0)
-			command_feed();
-		if (fds[0].revents)
-			tty_read();
-	}
+	port_open();
+	for (;;)
+		serve(&open_mask);
 }

@@ -91,7 +91,7 @@ boot_wait()
 boot_main()
 {
 	local kernel=6.1 flavour=cloud size=512M smp=2 cpu=$boot_default_cpu procs=0 append='' seconds=1800 wait=180
-	local image initramfs kernel_dir='' started=$EPOCHREALTIME boot_why='' took
+	local image initramfs kernel_dir='' port channel started=$EPOCHREALTIME boot_why='' took
 
 	guest_name "${1:-}"
 	shift
@@ -123,9 +123,14 @@ boot_main()
 	flock -n 9 || die "$guest: another command boots or stops it right now"
 	if [ -f "$kernel" ]; then
 		image=$kernel
+		# No modules, hence no driver for a virtio port.
+		port=/dev/ttyS1
+		channel=(-serial chardev:shell)
 	else
 		kernel_dir=$(kernel_fetch "$kernel" "$flavour")
 		image=$kernel_dir/vmlinuz
+		port=/dev/vport0p1
+		channel=(-device virtio-serial-pci -device virtserialport,chardev=shell)
 	fi
 	initramfs=$(initramfs_build "$kernel_dir")
 	boot_claim
@@ -137,12 +142,12 @@ boot_main()
 		-object "memory-backend-file,id=ram0,size=$size,mem-path=$ram,share=on" \
 		-nodefaults -no-user-config -display none -no-reboot \
 		-chardev "socket,id=shell,path=$dir/shell.sock,server=on,wait=off" \
-		-serial "file:$dir/console.log" -serial chardev:shell \
+		-serial "file:$dir/console.log" "${channel[@]}" \
 		-qmp "unix:$dir/qmp.sock,server=on,wait=off" \
 		-qmp "unix:$dir/qmp-lab.sock,server=on,wait=off" \
 		-pidfile "$dir/qemu.pid" \
 		-kernel "$image" -initrd "$initramfs" \
-		-append "console=ttyS0 panic=0 random.trust_cpu=on lab.name=$guest lab.procs=$procs $append"
+		-append "console=ttyS0 panic=0 random.trust_cpu=on lab.name=$guest lab.procs=$procs lab.port=$port $append"
 	if ! boot_wait "$wait"; then
 		tail -n 25 "$dir/console.log" >&2 2>/dev/null || true
 		stop_guest

@@ -2,8 +2,9 @@
 # shellcheck shell=bash
 # The guest's user space: busybox, lab/inside and the few modules that the faults want.
 
-# The hung-task fault wants ext4 on a loop device; crc32c is what ext4 asks for by name at run time.
-initramfs_wanted="loop ext4 crc32c_generic crc32c-cryptoapi"
+# The command channel wants a virtio port, the hung-task fault ext4 on a loop device; crc32c is what ext4
+# asks for by name at run time.
+initramfs_wanted="virtio_pci virtio_console loop ext4 crc32c_generic crc32c-cryptoapi"
 
 # Print the path of a module in a tree by its name ('-' and '_' are the same in module names).
 module_find()
