@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * The device runtime: what llview links into every detector. See <gpusentinel/ctx.h> for the contract.
+ *
+ * Freestanding, without global state: everything is in the context, so that any number of detectors, threads
+ * and targets can share one copy of the code. Compiled to LLVM bitcode for x86-64 and nvptx64.
+ */
+#ifndef GS_DEVICE_RT_H
+#define GS_DEVICE_RT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <gpusentinel/ctx.h>
+
+#define GS_RT_PAGE_SHIFT 12
+#define GS_RT_PAGE_SIZE (UINT64_C(1) << GS_RT_PAGE_SHIFT)
+#define GS_RT_PAGE_MASK (GS_RT_PAGE_SIZE - 1)
+
+/** Load from kernel memory; 0 if @p address cannot be translated (counted once for each load). */
+uint8_t gs_rt_load8(struct gs_ctx *ctx, uint64_t address);
+uint16_t gs_rt_load16(struct gs_ctx *ctx, uint64_t address);
+uint32_t gs_rt_load32(struct gs_ctx *ctx, uint64_t address);
+uint64_t gs_rt_load64(struct gs_ctx *ctx, uint64_t address);
+
+/** Loads that miss the TLB, cross a page or are misaligned on a GPU. @p size is 1, 2, 4 or 8. */
+uint64_t gs_rt_load_slow(struct gs_ctx *ctx, uint64_t address, uint32_t size);
+
+/**
+ * Copy @p size bytes of kernel memory to local memory. Bytes that cannot be read become 0; each page
+ * that fails is counted once.
+ */
+void gs_rt_copy(struct gs_ctx *ctx, void *local, uint64_t address, uint64_t size);
+
+/**
+ * Where the page that holds @p address begins in the engine's address space; 0 if it cannot be read.
+ * Counts nothing but page-table walks.
+ */
+uint64_t gs_rt_page(struct gs_ctx *ctx, uint64_t address);
+
+/** Count a load that failed. */
+void gs_rt_fault(struct gs_ctx *ctx, uint64_t address);
+
+/** First call of a run: forgets the results and the translations of the run before. */
+void gs_rt_begin_run(struct gs_ctx *ctx);
+/** On each loop back edge. @return false if the budget is gone: the caller returns. */
+bool gs_rt_edge(struct gs_ctx *ctx, uint32_t site);
+/** Before an early return; the first reason of a run is kept. */
+void gs_rt_stop(struct gs_ctx *ctx, uint32_t reason, uint32_t site);
+
+/** Start a record of @p nargs items; one that does not fit in the buffer is counted as lost by gs_rt_end(). */
+void gs_rt_begin(struct gs_ctx *ctx, uint32_t kind, uint32_t severity, uint32_t format, uint32_t nargs);
+void gs_rt_arg(struct gs_ctx *ctx, uint64_t value);
+/** A string in kernel memory: up to its NUL, at most @p max bytes and GS_RECORD_MAX_STRING. */
+void gs_rt_arg_str(struct gs_ctx *ctx, uint64_t address, uint64_t max);
+/** A string in local memory, of which @p max bytes may be read. */
+void gs_rt_arg_str_local(struct gs_ctx *ctx, const char *s, uint64_t max);
+void gs_rt_end(struct gs_ctx *ctx);
+
+uint64_t gs_rt_now(struct gs_ctx *ctx);
+uint64_t gs_rt_run(struct gs_ctx *ctx);
+uint32_t gs_rt_thread_index(struct gs_ctx *ctx);
+uint32_t gs_rt_thread_count(struct gs_ctx *ctx);
+
+#endif
