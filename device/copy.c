@@ -2,7 +2,7 @@
 // Copies from kernel memory to local memory.
 #include "rt.h"
 
-typedef uint64_t __attribute__((may_alias)) word;
+typedef uint64_t __attribute__((may_alias)) copy_word;
 
 static void zero(uint8_t *to, uint64_t size)
 {
@@ -19,7 +19,7 @@ static void copy_page(uint8_t *to, uint64_t from, uint64_t size)
 
 	if ((((uintptr_t)to | from) & 7) == 0) {
 		for (; size - i >= 8; i += 8)
-			*(word *)(to + i) = *(const volatile word *)(from + i);
+			*(copy_word *)(to + i) = *(const volatile copy_word *)(from + i);
 	}
 	for (; i < size; i++)
 		to[i] = *(const volatile uint8_t *)(from + i);
