@@ -42,11 +42,6 @@ void gs_filemem_destroy(struct gs_filemem *mem)
 	free(mem);
 }
 
-static void cleanup_filemem(struct gs_filemem **mem)
-{
-	gs_filemem_destroy(*mem);
-}
-
 struct gs_error *gs_filemem_add_source(struct gs_filemem *mem, int fd_taken, const char *name,
 				       uint32_t *ret)
 {
@@ -243,7 +238,7 @@ static const struct gs_target_ops filemem_ops = {
 
 static struct gs_error *create_mapped(struct gs_filemem *mem_taken, struct gs_target **ret)
 {
-	_cleanup_(cleanup_filemem) struct gs_filemem *mem = mem_taken;
+	_cleanup_filemem_ struct gs_filemem *mem = mem_taken;
 	struct gs_error *err = map_sources(mem);
 
 	if (err)
@@ -330,7 +325,7 @@ static const struct gs_lazy_ops copy_ops = {
 // Many pieces, or holes that the file leaves out: one segment for each stretch of physical memory.
 static struct gs_error *create_copied(struct gs_filemem *mem_taken, struct gs_target **ret)
 {
-	_cleanup_(cleanup_filemem) struct gs_filemem *mem = mem_taken;
+	_cleanup_filemem_ struct gs_filemem *mem = mem_taken;
 	struct gs_ranges stretches = {};
 	struct gs_error *err = NULL;
 
@@ -352,7 +347,7 @@ static struct gs_error *create_copied(struct gs_filemem *mem_taken, struct gs_ta
 
 struct gs_error *gs_filemem_create(struct gs_filemem *mem_taken, struct gs_target **ret)
 {
-	_cleanup_(cleanup_filemem) struct gs_filemem *mem = mem_taken;
+	_cleanup_filemem_ struct gs_filemem *mem = mem_taken;
 	struct gs_error *err = gs_ranges_normalize(&mem->ranges);
 
 	if (err)

@@ -50,6 +50,14 @@ struct gs_filemem {
 
 void gs_filemem_destroy(struct gs_filemem *mem);
 
+static inline void gs_cleanup_filemem(struct gs_filemem **mem)
+{
+	gs_filemem_destroy(*mem);
+}
+
+/** gs_filemem_destroy() at the end of the scope. */
+#define _cleanup_filemem_ __attribute__((cleanup(gs_cleanup_filemem)))
+
 /**
  * Take @p fd as a source.
  *

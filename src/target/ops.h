@@ -65,6 +65,8 @@ uint64_t gs_bitmap_find(const uint64_t *bitmap, uint64_t bit, uint64_t limit, bo
 /** How each scheme is opened; @p rest is the specification behind the colon. */
 struct gs_error *gs_qemu_open(const char *rest, const struct gs_target_options *options,
 			      struct gs_target **ret);
+struct gs_error *gs_core_open(const char *rest, const struct gs_target_options *options,
+			      struct gs_target **ret);
 
 /** The layout option, or NULL; heeds the size that the caller's structure has. */
 const char *gs_target_layout(const struct gs_target_options *options);

@@ -60,11 +60,6 @@ static void guest_deinit(struct guest *guest)
 	free(guest->mtree);
 }
 
-static void cleanup_filemem(struct gs_filemem **mem)
-{
-	gs_filemem_destroy(*mem);
-}
-
 static void cleanup_qmp(struct gs_qmp **qmp)
 {
 	gs_qmp_disconnect(*qmp);
@@ -307,7 +302,7 @@ static struct gs_error *add_range(const struct guest *guest, const struct gs_mtr
 static struct gs_error *open_memory(const struct guest *guest, struct gs_target **ret)
 {
 	_cleanup_(gs_vmas_deinit) struct gs_vmas vmas = {};
-	_cleanup_(cleanup_filemem) struct gs_filemem *mem = calloc(1, sizeof(*mem));
+	_cleanup_filemem_ struct gs_filemem *mem = calloc(1, sizeof(*mem));
 	struct gs_error *err = mem ? gs_vmas_read(guest->pid, &vmas) : &gs_enomem;
 
 	for (size_t i = 0; i < guest->range_count && !err; i++)

@@ -23,6 +23,7 @@ static const struct scheme {
 				 struct gs_target **ret);
 } schemes[] = {
 	{ "qemu:", gs_qemu_open },
+	{ "core:", gs_core_open },
 };
 
 const char *gs_target_layout(const struct gs_target_options *options)
@@ -54,7 +55,7 @@ struct gs_error *gs_target_open(const char *spec, const struct gs_target_options
 		return NULL;
 	}
 	return gs_error_create(GS_ERROR_USAGE,
-			       "%s: not a target; give qemu:NAME, qemu:/path/to/qmp.sock",
+			       "%s: not a target; give qemu:NAME, qemu:/path/to/qmp.sock or core:FILE",
 			       spec);
 }
 
