@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/decode.h"
+
+#include <string.h>
+
+#include "util/cleanup.h"
+
+// Where an item's bytes lie in the decoder's text, which moves while it grows.
+struct place {
+	size_t string, text;
+};
+
+struct decoder {
+	const struct decode_run *run;
+	struct text text;
+	struct gs_item items[GS_RECORD_MAX_ARGS + 1];
+	struct place places[GS_RECORD_MAX_ARGS + 1];
+};
+
+static void cleanup_decoder(struct decoder **decoder)
+{
+	if (*decoder)
+		free((*decoder)->text.data);
+	free(*decoder);
+}
+
+// The value behind *offset; false if the record ends before it does.
+static bool take_value(const uint8_t *record, size_t size, size_t *offset,
+		       const struct format_item *item, struct format_value *ret, uint64_t *flags_ret)
+{
+	uint64_t word;
+
+	if (size - *offset < sizeof(word))
+		return false;
+	memcpy(&word, record + *offset, sizeof(word));
+	*offset += sizeof(word);
+	*ret = (struct format_value){ .u = word };
+	*flags_ret = 0;
+	if (item->type != GS_ITEM_STRING)
+		return true;
+
+	size_t length = word & GS_RECORD_STRING_LEN;
+	size_t padded = (length + 7) & ~(size_t)7;
+
+	if (length > GS_RECORD_MAX_STRING || padded > size - *offset)
+		return false;
+	ret->bytes = (const char *)record + *offset;
+	ret->length = length;
+	*flags_ret = word & ~GS_RECORD_STRING_LEN;
+	*offset += padded;
+	return true;
+}
+
+static void fill_item(struct decoder *decoder, size_t index, const struct format_item *format,
+		      const struct format_value *value, uint64_t flags)
+{
+	struct gs_item *item = &decoder->items[index];
+	struct place *place = &decoder->places[index];
+	struct text *text = &decoder->text;
+	const struct decode_run *run = decoder->run;
+
+	*item = (struct gs_item){
+		.name = format->name,
+		.type = format->type,
+		.u = format_integer(format, value->u),
+		.cut = flags & GS_RECORD_STRING_CUT,
+		.fault = flags & GS_RECORD_STRING_FAULT,
+	};
+
+	place->text = text->size;
+	format_add_item(format, value, run->symbolize, run->symbolize_arg, text);
+	text_add(text, "", 1);
+
+	place->string = text->size;
+	if (format->type == GS_ITEM_STRING) {
+		item->u = 0;
+		item->length = value->length;
+		text_add(text, value->bytes, value->length);
+		text_add(text, "", 1);
+	} else if (format->type == GS_ITEM_SYMBOL) {
+		struct format_item plain = *format;
+
+		plain.width = -1;
+		format_add_item(&plain, value, run->symbolize, run->symbolize_arg, text);
+		item->length = text->size - place->string;
+		text_add(text, "", 1);
+	} else if (format->type == GS_ITEM_DOUBLE) {
+		memcpy(&item->d, &value->u, sizeof(item->d));
+	}
+}
+
+// The whole line, from the items' texts; returns where it begins.
+static size_t add_line(struct decoder *decoder, const struct format *format)
+{
+	struct text *text = &decoder->text;
+	size_t start = text->size;
+
+	for (size_t i = 0; i < format->count; i++) {
+		const struct format_item *item = &format->items[i];
+
+		text_add(text, item->literal, strlen(item->literal));
+		if (!item->conversion || text->failed)
+			continue;
+
+		size_t from = decoder->places[i].text;
+
+		text_add_own(text, from, strlen(text->data + from));
+	}
+	text_add(text, format->tail, strlen(format->tail));
+	text_add(text, "", 1);
+	return start;
+}
+
+// Returns why the record is damaged, or NULL.
+static const char *decode_record(struct decoder *decoder, const struct gs_record_header *header,
+				 const uint8_t *bytes)
+{
+	const struct decode_run *run = decoder->run;
+	const struct gs_fat *fat = run->fat;
+
+	if (header->format >= fat->header->formats.count)
+		return "its format does not exist";
+
+	const struct format *format = fat->parsed[header->format];
+
+	if (header->kind != fat->formats[header->format].kind)
+		return "its kind is not that of its format";
+	if (header->nargs != format->count)
+		return "its number of items is not that of its format";
+	if (header->kind == GS_RECORD_FINDING &&
+	    (header->severity < GS_INFO || header->severity > GS_CRITICAL))
+		return "its severity does not exist";
+
+	size_t offset = sizeof(*header);
+
+	decoder->text.size = 0;
+	for (size_t i = 0; i < format->count; i++) {
+		struct format_value value;
+		uint64_t flags;
+
+		if (!take_value(bytes, header->size, &offset, &format->items[i], &value, &flags))
+			return "an item does not fit in it";
+		fill_item(decoder, i, &format->items[i], &value, flags);
+	}
+	if (offset != header->size)
+		return "it is longer than its items";
+
+	size_t line = add_line(decoder, format);
+
+	if (decoder->text.failed)
+		return "";
+
+	for (size_t i = 0; i < format->count; i++) {
+		struct gs_item *item = &decoder->items[i];
+
+		item->text = decoder->text.data + decoder->places[i].text;
+		if (item->type == GS_ITEM_STRING || item->type == GS_ITEM_SYMBOL)
+			item->string = decoder->text.data + decoder->places[i].string;
+	}
+
+	struct gs_record record = {
+		.detector = run->detector,
+		.detector_name = run->detector_name,
+		.kind = header->kind,
+		.severity = header->severity,
+		.flags = header->flags,
+		.format = header->format,
+		.time_ns = header->time_ns,
+		.run = header->run,
+		.wall_ns = header->time_ns + run->wall_offset_ns,
+		.items = decoder->items,
+		.count = format->count,
+		.text = decoder->text.data + line,
+	};
+
+	run->fn(run->arg, &record);
+	return NULL;
+}
+
+struct gs_error *decode_records(const struct decode_run *run, const uint8_t *buffer, size_t size,
+				uint64_t *count_ret)
+{
+	*count_ret = 0;
+	if (!size)
+		return NULL;
+
+	_cleanup_(cleanup_decoder) struct decoder *decoder = calloc(1, sizeof(*decoder));
+
+	if (!decoder)
+		return &gs_enomem;
+	decoder->run = run;
+
+	for (size_t offset = 0; offset < size;) {
+		struct gs_record_header header;
+		const char *damage = "it is cut";
+
+		if (size - offset >= sizeof(header)) {
+			memcpy(&header, buffer + offset, sizeof(header));
+			if (header.size < sizeof(header) || header.size % 8 ||
+			    header.size > GS_RECORD_MAX_SIZE || header.size > size - offset)
+				damage = "its size is wrong";
+			else
+				damage = decode_record(decoder, &header, buffer + offset);
+		}
+		if (damage && decoder->text.failed)
+			return &gs_enomem;
+		if (damage) {
+			return gs_error_create(GS_ERROR_DETECTOR, "%s: record at byte %zu is damaged: %s",
+					       run->detector_name, offset, damage);
+		}
+		offset += header.size;
+		(*count_ret)++;
+	}
+	return NULL;
+}

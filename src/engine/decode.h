@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+// Records as detectors wrote them, turned into what gpusentinel/engine.h delivers.
+#ifndef GS_ENGINE_DECODE_H
+#define GS_ENGINE_DECODE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/fat.h"
+#include "engine/format.h"
+
+// What the records of one run have in common.
+struct decode_run {
+	const struct gs_fat *fat;
+	// Copied into the records.
+	struct gs_detector *detector;
+	const char *detector_name;
+	// Added to a record's time to give nanoseconds since the epoch.
+	uint64_t wall_offset_ns;
+	format_symbolize_fn *symbolize;
+	void *symbolize_arg;
+	gs_record_fn *fn;
+	void *arg;
+};
+
+// Deliver the records in @size bytes from @buffer on. Everything in them is checked: a detector wrote them. At
+// the first one that is damaged it stops with GS_ERROR_DETECTOR. @count_ret: records delivered.
+struct gs_error *decode_records(const struct decode_run *run, const uint8_t *buffer, size_t size,
+				uint64_t *count_ret);
+
+#endif

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string.h>
+
+#include "engine/internal.h"
+#include "engine/resolve.h"
+#include "util/array.h"
+#include "util/cleanup.h"
+
+// In the order in which "auto" tries them.
+static const struct engine_ops *const engines[] = {
+	&cpu_ops,
+};
+
+static struct gs_error *try_engine(const struct engine_ops *ops, struct gs_kernel *kernel,
+				   struct gs_engine **ret)
+{
+	struct gs_engine *engine = calloc(1, sizeof(*engine));
+
+	if (!engine)
+		return &gs_enomem;
+	engine->ops = ops;
+	engine->kernel = kernel;
+
+	struct gs_error *err = ops->create(engine);
+
+	if (err) {
+		free(engine);
+		return err;
+	}
+
+	pthread_condattr_t attr;
+
+	// Periods must not move when somebody sets the clock.
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&engine->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_mutex_init(&engine->lock, NULL);
+	pthread_mutex_init(&engine->deliver_lock, NULL);
+	*ret = engine;
+	return NULL;
+}
+
+struct gs_error *gs_engine_create(const char *name, struct gs_kernel *kernel, struct gs_engine **ret)
+{
+	bool any = !name || !strcmp(name, "auto");
+	struct gs_error *first = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
+		if (!any && strcmp(name, engines[i]->name))
+			continue;
+
+		struct gs_error *err = try_engine(engines[i], kernel, ret);
+
+		if (!err) {
+			gs_error_destroy(first);
+			return NULL;
+		}
+		// The engine that comes first is the one that people expect to work.
+		if (first)
+			gs_error_destroy(err);
+		else
+			first = err;
+	}
+	if (first)
+		return first;
+
+	char known[256] = "";
+
+	for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
+		strncat(known, engines[i]->name, sizeof(known) - strlen(known) - 1);
+		strncat(known, ", ", sizeof(known) - strlen(known) - 1);
+	}
+	return gs_error_create(GS_ERROR_USAGE, "no engine is called %s; there are: %sauto", name, known);
+}
+
+const char *gs_engine_name(const struct gs_engine *engine)
+{
+	return engine->ops->name;
+}
+
+static void loaded_put(struct gs_engine *engine, struct loaded *loaded)
+{
+	if (--loaded->users)
+		return;
+	for (struct loaded **p = &engine->loaded; *p; p = &(*p)->next) {
+		if (*p == loaded) {
+			*p = loaded->next;
+			break;
+		}
+	}
+	if (loaded->code)
+		engine->ops->unload(engine, loaded);
+	free(loaded->slots);
+	free(loaded);
+}
+
+// Refused here, before the file's code is loaded, if the kernel lacks something.
+static struct gs_error *loaded_get(struct gs_engine *engine, struct gs_fat *fat, const char *name,
+				   struct loaded **ret)
+{
+	for (struct loaded *loaded = engine->loaded; loaded; loaded = loaded->next) {
+		if (loaded->fat == fat) {
+			loaded->users++;
+			*ret = loaded;
+			return NULL;
+		}
+	}
+
+	struct loaded *loaded = calloc(1, sizeof(*loaded));
+
+	if (!loaded)
+		return &gs_enomem;
+	loaded->fat = fat;
+	loaded->users = 1;
+	loaded->next = engine->loaded;
+	engine->loaded = loaded;
+	loaded->slots = calloc(fat->header->slots.count + 1, sizeof(*loaded->slots));
+
+	struct gs_error *err = loaded->slots ? NULL : &gs_enomem;
+
+	if (!err)
+		err = resolve_from_kernel(fat, name, engine->kernel, loaded->slots);
+	if (!err)
+		err = engine->ops->load(engine, loaded);
+	if (err) {
+		loaded_put(engine, loaded);
+		return err;
+	}
+	*ret = loaded;
+	return NULL;
+}
+
+static void detector_free(struct gs_detector *detector)
+{
+	if (detector->loaded)
+		loaded_put(detector->engine, detector->loaded);
+	pthread_mutex_destroy(&detector->run_lock);
+	free(detector->out);
+	free(detector->ctx);
+	free(detector);
+}
+
+static uint64_t first_set(uint64_t a, uint64_t b, uint64_t c)
+{
+	return a ? a : b ? b : c;
+}
+
+static struct gs_error *detector_init(struct gs_detector *detector,
+				      const struct gs_detector_options *options)
+{
+	const struct gs_fat_detector *fat = &detector->loaded->fat->detectors[detector->index];
+	uint64_t output = first_set(options->output, fat->output, DEFAULT_OUTPUT);
+
+	detector->period_ms = (uint32_t)first_set(options->period_ms, fat->period_ms, DEFAULT_PERIOD_MS);
+	detector->budget = first_set(options->budget, fat->budget, DEFAULT_BUDGET);
+	if (output < MIN_OUTPUT)
+		output = MIN_OUTPUT;
+	if (output > MAX_OUTPUT)
+		output = MAX_OUTPUT;
+	output &= ~UINT64_C(7);
+
+	// calloc() gives fresh pages for a size like this: what a detector does not fill costs no memory.
+	detector->out = calloc(1, output);
+	detector->ctx = calloc(1, sizeof(*detector->ctx));
+	if (!detector->out || !detector->ctx)
+		return &gs_enomem;
+	detector->ctx->slots = (uint64_t)detector->loaded->slots;
+	detector->ctx->out = (uint64_t)detector->out;
+	detector->ctx->out_size = (uint32_t)output;
+	detector->ctx->thread_count = 1;
+	return detector->engine->ops->add(detector);
+}
+
+struct gs_error *gs_engine_add(struct gs_engine *engine, struct gs_fat *fat, size_t index,
+			       const struct gs_detector_options *options, struct gs_detector **ret)
+{
+	struct gs_detector_options wanted = {};
+
+	if (options)
+		memcpy(&wanted, options, options->size < sizeof(wanted) ? options->size : sizeof(wanted));
+	if (index >= fat->header->detectors.count)
+		return gs_error_create(GS_ERROR_USAGE, "%s has no detector number %zu", fat->path, index);
+
+	struct gs_detector *detector = calloc(1, sizeof(*detector));
+
+	if (!detector)
+		return &gs_enomem;
+	detector->engine = engine;
+	detector->index = index;
+	detector->name = fat_string(fat, fat->detectors[index].name);
+	pthread_mutex_init(&detector->run_lock, NULL);
+
+	struct gs_error *err = loaded_get(engine, fat, detector->name, &detector->loaded);
+
+	if (!err)
+		err = detector_init(detector, &wanted);
+	if (err) {
+		detector_free(detector);
+		return err;
+	}
+
+	pthread_mutex_lock(&engine->lock);
+	detector->next = engine->detectors;
+	engine->detectors = detector;
+
+	bool running = engine->running;
+
+	pthread_mutex_unlock(&engine->lock);
+	if (running) {
+		err = periodic_start(detector);
+		if (err) {
+			gs_engine_remove(engine, detector);
+			return err;
+		}
+	}
+	*ret = detector;
+	return NULL;
+}
+
+void gs_engine_remove(struct gs_engine *engine, struct gs_detector *detector)
+{
+	if (!detector)
+		return;
+	periodic_stop(detector);
+	pthread_mutex_lock(&engine->lock);
+	for (struct gs_detector **p = &engine->detectors; *p; p = &(*p)->next) {
+		if (*p == detector) {
+			*p = detector->next;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&engine->lock);
+	detector_free(detector);
+}
+
+void gs_engine_destroy(struct gs_engine *engine)
+{
+	if (!engine)
+		return;
+	gs_engine_stop(engine);
+	while (engine->detectors)
+		gs_engine_remove(engine, engine->detectors);
+	engine->ops->destroy(engine);
+	pthread_cond_destroy(&engine->wake);
+	pthread_mutex_destroy(&engine->lock);
+	pthread_mutex_destroy(&engine->deliver_lock);
+	free(engine);
+}
+
+struct gs_error *gs_engine_start(struct gs_engine *engine, gs_record_fn *fn, void *arg)
+{
+	if (engine->running)
+		return gs_error_create(GS_ERROR_OTHER, "the engine runs already");
+
+	engine->fn = fn;
+	engine->arg = arg;
+	engine->running = true;
+	for (struct gs_detector *detector = engine->detectors; detector; detector = detector->next) {
+		struct gs_error *err = periodic_start(detector);
+
+		if (err) {
+			gs_engine_stop(engine);
+			return err;
+		}
+	}
+	return NULL;
+}
+
+void gs_engine_stop(struct gs_engine *engine)
+{
+	// All are told first: the longest run decides how long this takes, not the sum.
+	pthread_mutex_lock(&engine->lock);
+	engine->running = false;
+	for (struct gs_detector *detector = engine->detectors; detector; detector = detector->next)
+		detector->stopping = true;
+	pthread_cond_broadcast(&engine->wake);
+	pthread_mutex_unlock(&engine->lock);
+	for (struct gs_detector *detector = engine->detectors; detector; detector = detector->next)
+		periodic_stop(detector);
+}
+
+void gs_detector_stats(struct gs_detector *detector, struct gs_run_stats *ret)
+{
+	pthread_mutex_lock(&detector->engine->lock);
+	*ret = detector->stats;
+	pthread_mutex_unlock(&detector->engine->lock);
+}
+
+void gs_detector_get_info(struct gs_detector *detector, struct gs_detector_info *ret)
+{
+	gs_fat_detector_info(detector->loaded->fat, detector->index, ret);
+	ret->period_ms = detector->period_ms;
+	ret->budget = detector->budget;
+}

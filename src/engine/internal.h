@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+// What engines share: the objects behind gpusentinel/engine.h, and what an engine must be able to do.
+#ifndef GS_ENGINE_INTERNAL_H
+#define GS_ENGINE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <gpusentinel/ctx.h>
+#include <gpusentinel/engine.h>
+
+#include "engine/fat.h"
+
+// Loop iterations of one run if nobody says otherwise: the longest lists of a large machine fit, and a list
+// without end costs a fraction of a second.
+#define DEFAULT_BUDGET (UINT64_C(4) << 20)
+#define DEFAULT_PERIOD_MS 1000
+#define DEFAULT_OUTPUT (UINT64_C(4) << 20)
+#define MIN_OUTPUT (UINT64_C(64) << 10)
+#define MAX_OUTPUT (UINT64_C(64) << 20)
+
+// A fat detector that an engine has loaded and resolved; its detectors share it.
+struct loaded {
+	struct loaded *next;
+	struct gs_fat *fat;
+	size_t users;
+	uint64_t *slots;
+	// The engine's.
+	void *code;
+};
+
+struct gs_detector {
+	struct gs_detector *next;
+	struct gs_engine *engine;
+	struct loaded *loaded;
+	size_t index;
+	const char *name;
+	uint32_t period_ms;
+	uint64_t budget;
+
+	// One run at a time.
+	pthread_mutex_t run_lock;
+	struct gs_ctx *ctx;
+	uint8_t *out;
+	// The engine's.
+	void *code;
+
+	// Under the engine's lock.
+	struct gs_run_stats stats;
+	char stop_site[512];
+	bool has_thread, stopping;
+	pthread_t thread;
+};
+
+// What differs between engines.
+struct engine_ops {
+	const char *name;
+	// GS_ERROR_ENGINE: cannot run here.
+	struct gs_error *(*create)(struct gs_engine *engine);
+	void (*destroy)(struct gs_engine *engine);
+	// Make the code of a fat detector runnable.
+	struct gs_error *(*load)(struct gs_engine *engine, struct loaded *loaded);
+	void (*unload)(struct gs_engine *engine, struct loaded *loaded);
+	// Find the entry of a detector, and fill in what is constant in its context.
+	struct gs_error *(*add)(struct gs_detector *detector);
+	// Run once. The caller has set what changes from run to run and holds run_lock.
+	void (*run)(struct gs_detector *detector);
+	// Remember the detectors' static variables, and put them back: a run that is repeated begins as the first did.
+	bool (*save)(struct loaded *loaded);
+	void (*restore)(struct loaded *loaded);
+};
+
+struct gs_engine {
+	const struct engine_ops *ops;
+	struct gs_kernel *kernel;
+	// The engine's.
+	void *priv;
+
+	// Protects what follows, and the detectors' statistics.
+	pthread_mutex_t lock;
+	// Wakes threads that wait for their next period.
+	pthread_cond_t wake;
+	struct loaded *loaded;
+	struct gs_detector *detectors;
+	bool running;
+
+	// Records are delivered from one thread at a time.
+	pthread_mutex_t deliver_lock;
+	gs_record_fn *fn;
+	void *arg;
+};
+
+extern const struct engine_ops cpu_ops;
+
+uint64_t clock_ns(clockid_t clock);
+
+// One run and the delivery of its records. @again: repeat a run whose records did not fit in a larger buffer.
+struct gs_error *detector_run(struct gs_detector *detector, bool again, gs_record_fn *fn, void *arg);
+
+// Threads that run detectors on their periods. Both are called without locks.
+struct gs_error *periodic_start(struct gs_detector *detector);
+void periodic_stop(struct gs_detector *detector);
+
+#endif

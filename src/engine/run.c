@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs of a detector: what surrounds the call, whichever engine makes it.
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/decode.h"
+#include "engine/internal.h"
+#include "util/cleanup.h"
+
+uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t call(struct gs_detector *detector)
+{
+	struct gs_ctx *ctx = detector->ctx;
+
+	ctx->now_ns = clock_ns(CLOCK_MONOTONIC);
+	ctx->budget = detector->budget;
+	ctx->run = detector->stats.runs;
+	detector->engine->ops->run(detector);
+	return clock_ns(CLOCK_MONOTONIC) - ctx->now_ns;
+}
+
+static bool grow(struct gs_detector *detector)
+{
+	uint64_t size = (uint64_t)detector->ctx->out_size * 2;
+
+	if (size > MAX_OUTPUT)
+		return false;
+
+	uint8_t *out = calloc(1, size);
+
+	if (!out)
+		return false;
+	free(detector->out);
+	detector->out = out;
+	detector->ctx->out = (uint64_t)out;
+	detector->ctx->out_size = (uint32_t)size;
+	return true;
+}
+
+static void symbolize(void *arg, uint64_t address, char *buf, size_t len)
+{
+	gs_kernel_symbolize(arg, address, buf, len);
+}
+
+static struct gs_error *deliver(struct gs_detector *detector, gs_record_fn *fn, void *arg,
+				uint64_t *count_ret)
+{
+	const struct gs_ctx *ctx = detector->ctx;
+	struct gs_engine *engine = detector->engine;
+	struct decode_run run = {
+		.fat = detector->loaded->fat,
+		.detector = detector,
+		.detector_name = detector->name,
+		.wall_offset_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC),
+		.symbolize = symbolize,
+		.symbolize_arg = engine->kernel,
+		.fn = fn,
+		.arg = arg,
+	};
+	uint32_t used = ctx->out_used < ctx->out_size ? ctx->out_used : ctx->out_size;
+
+	pthread_mutex_lock(&engine->deliver_lock);
+
+	struct gs_error *err = decode_records(&run, detector->out, used, count_ret);
+
+	pthread_mutex_unlock(&engine->deliver_lock);
+	return err;
+}
+
+static void count_run(struct gs_detector *detector, uint64_t took_ns, uint64_t records)
+{
+	const struct gs_ctx *ctx = detector->ctx;
+	struct gs_run_stats *stats = &detector->stats;
+
+	pthread_mutex_lock(&detector->engine->lock);
+	stats->runs++;
+	stats->last_ns = took_ns;
+	if (took_ns > stats->max_ns)
+		stats->max_ns = took_ns;
+	if (ctx->faults && !stats->faults)
+		stats->fault_address = ctx->fault_address;
+	stats->faults += ctx->faults;
+	stats->walks += ctx->walks;
+	stats->records += records;
+	stats->records_lost += ctx->out_lost;
+	stats->stopped_budget += ctx->stop == GS_STOP_BUDGET;
+	stats->stopped_bounds += ctx->stop == GS_STOP_BOUNDS;
+	stats->stopped_trap += ctx->stop == GS_STOP_TRAP;
+	if (ctx->stop != GS_STOP_NONE) {
+		fat_site_name(detector->loaded->fat, ctx->stop_site, false, detector->stop_site,
+			      sizeof(detector->stop_site));
+		stats->stop_site = detector->stop_site;
+	}
+	pthread_mutex_unlock(&detector->engine->lock);
+}
+
+// What the run did not see, worst first. @records: delivered.
+static struct gs_error *incomplete(const struct gs_detector *detector, uint64_t records)
+{
+	const struct gs_ctx *ctx = detector->ctx;
+	const char *name = detector->name;
+	char site[512];
+
+	fat_site_name(detector->loaded->fat, ctx->stop_site, false, site, sizeof(site));
+	switch (ctx->stop) {
+	case GS_STOP_NONE:
+		break;
+	case GS_STOP_BUDGET:
+		return gs_error_create(GS_ERROR_INCOMPLETE,
+				       "%s: stopped after %" PRIu64 " loop iterations at %s: the list does not "
+				       "end or --budget is too small; %" PRIu64 " rows shown",
+				       name, detector->budget, site, records);
+	case GS_STOP_BOUNDS:
+		return gs_error_create(GS_ERROR_INCOMPLETE,
+				       "%s: stopped at %s: an index is outside its array; %" PRIu64
+				       " rows shown",
+				       name, site, records);
+	default:
+		return gs_error_create(GS_ERROR_INCOMPLETE,
+				       "%s: stopped at %s: it reached code that it declares unreachable; "
+				       "%" PRIu64 " rows shown",
+				       name, site, records);
+	}
+	if (ctx->out_lost) {
+		return gs_error_create(GS_ERROR_INCOMPLETE,
+				       "%s: %" PRIu64 " records did not fit in the buffer of %u KiB; "
+				       "%" PRIu64 " rows shown",
+				       name, ctx->out_lost, ctx->out_size >> 10, records);
+	}
+	if (ctx->faults) {
+		return gs_error_address(GS_ERROR_INCOMPLETE, ctx->fault_address,
+					"%s: %" PRIu64 " loads failed, the first at address 0x%" PRIx64
+					"; what they were to read shows as zero",
+					name, ctx->faults, ctx->fault_address);
+	}
+	return NULL;
+}
+
+struct gs_error *detector_run(struct gs_detector *detector, bool again, gs_record_fn *fn, void *arg)
+{
+	const struct engine_ops *ops = detector->engine->ops;
+
+	pthread_mutex_lock(&detector->run_lock);
+	again = again && ops->save(detector->loaded);
+
+	uint64_t took_ns = call(detector);
+
+	while (again && detector->ctx->out_lost && grow(detector)) {
+		ops->restore(detector->loaded);
+		took_ns = call(detector);
+	}
+
+	uint64_t records;
+	struct gs_error *err = deliver(detector, fn, arg, &records);
+
+	count_run(detector, took_ns, records);
+	if (!err)
+		err = incomplete(detector, records);
+	// Without a repetition what was lost is lost, but the next run need not lose as much.
+	if (detector->ctx->out_lost && !again)
+		grow(detector);
+	pthread_mutex_unlock(&detector->run_lock);
+	return err;
+}
+
+struct gs_error *gs_detector_run(struct gs_detector *detector, gs_record_fn *fn, void *arg)
+{
+	pthread_mutex_lock(&detector->engine->lock);
+
+	// Static variables are shared by the detectors of a file: nothing else may change them meanwhile.
+	bool alone = !detector->engine->running;
+
+	pthread_mutex_unlock(&detector->engine->lock);
+	return detector_run(detector, alone, fn, arg);
+}
+
+// Waits until @when; false: stop.
+static bool wait_until(struct gs_detector *detector, uint64_t when)
+{
+	struct gs_engine *engine = detector->engine;
+	struct timespec until = {
+		.tv_sec = (time_t)(when / 1000000000),
+		.tv_nsec = (long)(when % 1000000000),
+	};
+	int result = 0;
+
+	pthread_mutex_lock(&engine->lock);
+	while (!detector->stopping && result != ETIMEDOUT)
+		result = pthread_cond_timedwait(&engine->wake, &engine->lock, &until);
+
+	bool go_on = !detector->stopping;
+
+	pthread_mutex_unlock(&engine->lock);
+	return go_on;
+}
+
+static void *periodic(void *arg)
+{
+	struct gs_detector *detector = arg;
+	uint64_t period = (uint64_t)detector->period_ms * 1000000;
+	uint64_t next = clock_ns(CLOCK_MONOTONIC);
+
+	while (wait_until(detector, next)) {
+		// What went wrong is in the statistics, and in the records themselves.
+		gs_error_destroy(detector_run(detector, false, detector->engine->fn, detector->engine->arg));
+
+		uint64_t now = clock_ns(CLOCK_MONOTONIC);
+
+		next += period;
+		// Runs that were missed are skipped: a late detector must not become a busy one.
+		if (next <= now)
+			next += (now - next) / period * period + period;
+	}
+	return NULL;
+}
+
+struct gs_error *periodic_start(struct gs_detector *detector)
+{
+	detector->stopping = false;
+
+	int err = pthread_create(&detector->thread, NULL, periodic, detector);
+
+	if (err)
+		return gs_error_errno(GS_ERROR_OTHER, err, "%s: no thread to run it", detector->name);
+	detector->has_thread = true;
+	return NULL;
+}
+
+void periodic_stop(struct gs_detector *detector)
+{
+	if (!detector->has_thread)
+		return;
+	pthread_mutex_lock(&detector->engine->lock);
+	detector->stopping = true;
+	pthread_cond_broadcast(&detector->engine->wake);
+	pthread_mutex_unlock(&detector->engine->lock);
+	pthread_join(detector->thread, NULL);
+	detector->has_thread = false;
+}
