@@ -4,7 +4,7 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 
-.PHONY: all demo check check-full bench install deps format clean
+.PHONY: all demo check check-full bench install deps deps-full format clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -15,10 +15,10 @@ demo: all
 check: deps
 	scripts/check quick
 
-check-full: deps
+check-full: deps-full
 	scripts/check full
 
-bench: all
+bench: deps-full all
 	BUILD=$(BUILD) bench/run
 
 install: all
@@ -27,6 +27,9 @@ install: all
 
 deps:
 	@scripts/deps
+
+deps-full:
+	@scripts/deps full
 
 $(BUILD)/build.ninja: | deps
 	meson setup $(BUILD)
