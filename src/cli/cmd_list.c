@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/json.h"
+#include "cli/options.h"
+#include "cli/search.h"
+#include "cli/session.h"
+#include "cli/table.h"
+#include "cli/text.h"
+#include "util/array.h"
+#include "util/cleanup.h"
+
+static const char help[] =
+	"Usage: gpusentinel [-t TARGET] list [-l] [--json] [DETECTOR...|FILE.so...]\n"
+	"Show detectors: those that are shipped, or the given ones.\n"
+	"\n"
+	"  -l, --long   also the budget of loop iterations (0: the engine's), what is\n"
+	"               asked of the kernel (fields, symbols), bytes of GPU code, file\n"
+	"  --json       an array of objects\n"
+	"  -t TARGET    also whether each detector's fields and symbols are in that\n"
+	"               kernel, or what it lacks\n"
+	"\n"
+	"  gpusentinel list\n"
+	"  gpusentinel -t qemu:web list ./mine.so\n";
+
+// The columns of the short and the long table; FITS appears with a target.
+static const struct table_column short_columns[] = { { "NAME", false },
+						     { "PERIOD", true },
+						     { "FITS", false },
+						     { "DESCRIPTION", false } };
+static const struct table_column long_columns[] = {
+	{ "NAME", false },   { "PERIOD", true }, { "BUDGET", true }, { "FIELDS", true },
+	{ "SYMBOLS", true }, { "PTX", true },	 { "FITS", false },  { "FILE", false },
+};
+
+// Where a list is collected; strings live in rows, errors until they are printed.
+struct listing {
+	struct cli *cli;
+	bool all;
+	struct rows memory;
+	struct table table;
+	struct json_object *array;
+};
+
+static const char *keep_formatted(struct listing *listing, const char *format, uint64_t value)
+	__attribute__((format(printf, 2, 0)));
+
+static const char *keep_formatted(struct listing *listing, const char *format, uint64_t value)
+{
+	char *text = rows_alloc(&listing->memory, TEXT_NUMBER_MAX);
+
+	if (!text)
+		return "";
+	snprintf(text, TEXT_NUMBER_MAX, format, value);
+	return text;
+}
+
+static const char *keep_escaped(struct listing *listing, const char *s)
+{
+	struct gs_item item = { .type = GS_ITEM_STRING, .string = s, .length = strlen(s) };
+
+	return item_text(&listing->memory, &item);
+}
+
+static bool list_row(struct listing *listing, const struct gs_detector_info *info,
+		     const struct gs_error *unfit)
+{
+	struct table *table = &listing->table;
+	bool ok = table_add(table, keep_escaped(listing, info->name)) &&
+		  table_add(table, keep_formatted(listing, "%" PRIu64 " ms", info->period_ms));
+
+	if (listing->all) {
+		ok = ok && table_add(table, keep_formatted(listing, "%" PRIu64, info->budget)) &&
+		     table_add(table, keep_formatted(listing, "%" PRIu64, info->fields)) &&
+		     table_add(table, keep_formatted(listing, "%" PRIu64, info->symbols)) &&
+		     table_add(table, keep_formatted(listing, "%" PRIu64, info->ptx_size));
+	}
+	if (listing->cli->target_spec)
+		ok = ok && table_add(table, unfit ? "no" : "yes");
+	return ok && table_add(table, keep_escaped(listing,
+						   listing->all ? info->file : info->description));
+}
+
+static void list_object(struct listing *listing, const struct gs_detector_info *info,
+			const struct gs_error *unfit)
+{
+	struct json_object *object = json_object_new_object();
+
+	json_add_string(object, "name", info->name);
+	json_add_string(object, "description", info->description);
+	json_add_string(object, "file", info->file);
+	json_add_number(object, "period_ms", info->period_ms);
+	json_add_number(object, "budget", info->budget);
+	json_add_number(object, "fields", info->fields);
+	json_add_number(object, "symbols", info->symbols);
+	json_add_number(object, "ptx_size", info->ptx_size);
+	if (listing->cli->target_spec) {
+		json_add_bool(object, "fits", !unfit);
+		json_add_string(object, "lacks", unfit ? unfit->message : NULL);
+	}
+	json_object_array_add(listing->array, object);
+}
+
+// List the detectors of one file. What does not fit the target is news, not failure.
+static struct gs_error *list_file(struct listing *listing, const char *path, const char *only)
+{
+	struct cli *cli = listing->cli;
+	struct gs_fat *fat;
+	struct gs_error *err = cli_open_fat(cli, path, &fat);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < gs_fat_detector_count(fat); i++) {
+		struct gs_detector_info info;
+		struct gs_detector *detector;
+		_cleanup_error_ struct gs_error *unfit = NULL;
+
+		gs_fat_detector_info(fat, i, &info);
+		if (only && strcmp(only, info.name))
+			continue;
+		if (cli->target_spec) {
+			unfit = cli_add(cli, fat, i, 0, &detector);
+			if (unfit && unfit->code != GS_ERROR_DETECTOR)
+				return no_cleanup_ptr(unfit);
+			if (unfit)
+				cli_print_error(unfit);
+		}
+		if (cli->json)
+			list_object(listing, &info, unfit);
+		else if (!list_row(listing, &info, unfit))
+			return &gs_enomem;
+	}
+	return NULL;
+}
+
+static struct gs_error *list_named(struct listing *listing, const char *name)
+{
+	_cleanup_free_ char *path = NULL;
+	struct gs_error *err = search_detector(listing->cli, name, &path);
+
+	if (err)
+		return err;
+	return list_file(listing, path, search_is_path(name) ? NULL : name);
+}
+
+// Of the shipped files a damaged one must not hide the others: its error comes last.
+static struct gs_error *list_shipped(struct listing *listing)
+{
+	char **paths;
+	size_t count;
+	struct gs_error *err = search_all(listing->cli, &paths, &count), *first = NULL;
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < count; i++) {
+		err = list_file(listing, paths[i], NULL);
+		if (err && first) {
+			cli_print_error(err);
+			gs_error_destroy(err);
+		} else if (err) {
+			first = err;
+		}
+		if (first && first->code != GS_ERROR_DETECTOR)
+			break;
+	}
+	search_free(paths, count);
+	return first;
+}
+
+static void start_table(struct listing *listing, struct table_column *columns)
+{
+	const struct table_column *from = listing->all ? long_columns : short_columns;
+	size_t count = listing->all ? ARRAY_SIZE(long_columns) : ARRAY_SIZE(short_columns);
+
+	for (size_t i = 0; i < count; i++) {
+		if (listing->cli->target_spec || strcmp(from[i].heading, "FITS"))
+			columns[listing->table.column_count++] = from[i];
+	}
+	listing->table.columns = columns;
+}
+
+struct gs_error *cmd_list(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = { { "long", no_argument, NULL, 'l' }, {} };
+	struct cli_parser parser = { cli, argc, argv, help, "l", options, false };
+	struct listing listing = { .cli = cli };
+	struct table_column columns[ARRAY_SIZE(long_columns)];
+	struct gs_error *err = NULL;
+
+	while (cli_getopt(&parser, &err) == 'l')
+		listing.all = true;
+	if (err || parser.done)
+		return err;
+	if (cli->target_spec) {
+		err = cli_open_engine(cli);
+		if (err)
+			return err;
+	}
+	start_table(&listing, columns);
+	listing.array = cli->json ? json_object_new_array() : NULL;
+	if (optind == argc)
+		err = list_shipped(&listing);
+	for (int i = optind; i < argc && !err; i++)
+		err = list_named(&listing, argv[i]);
+	if (cli->json)
+		json_print(listing.array, true);
+	else if (listing.table.cell_count)
+		table_print(&listing.table);
+	table_deinit(&listing.table);
+	rows_deinit(&listing.memory);
+	return err;
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "cli/search.h"
+#include "cli/session.h"
+#include "cli/stream.h"
+#include "cli/text.h"
+#include "util/array.h"
+#include "util/cleanup.h"
+
+static const char help[] =
+	"Usage: gpusentinel -t TARGET run [OPTION]... [DETECTOR...|FILE.so...]\n"
+	"Run detectors (all that are shipped, or the given ones), each on its period, and\n"
+	"print what they find until ^C: \"TIME SEVERITY detector: message\". At the end, a\n"
+	"line for each on standard error: its runs, time, faults, and what was lost.\n"
+	"\n"
+	"  --for SECONDS   end after so long\n"
+	"  --once          run each once and end\n"
+	"  --period MS     instead of the detectors' own periods\n"
+	"  --rows          print their tables' rows too\n"
+	"  --metrics       print their numbers too\n"
+	"  --json          one object a line, written at once\n"
+	"\n"
+	"  gpusentinel -t qemu:web run\n"
+	"  gpusentinel -t qemu:web run --for 10 --rows ./mine.so\n";
+
+struct run {
+	struct cli *cli;
+	struct stream stream;
+	struct gs_detector **detectors;
+	size_t count, capacity;
+	uint32_t period_ms;
+	bool once;
+	// How long; negative: until a signal comes.
+	int64_t for_ns;
+};
+
+static struct gs_error *add_detector(struct run *run, struct gs_fat *fat, size_t index)
+{
+	struct gs_detector *detector;
+	struct gs_error *err = cli_add(run->cli, fat, index, run->period_ms, &detector);
+
+	if (err)
+		return err;
+	if (!gs_array_push(run->detectors, run->count, run->capacity, detector))
+		return &gs_enomem;
+	return NULL;
+}
+
+// Add what the user named: a detector of the shipped ones, or all of a file.
+static struct gs_error *add_named(struct run *run, const char *name)
+{
+	_cleanup_free_ char *path = NULL;
+	struct gs_fat *fat;
+	size_t index;
+	struct gs_error *err = search_detector(run->cli, name, &path);
+
+	if (!err)
+		err = cli_open_fat(run->cli, path, &fat);
+	if (err)
+		return err;
+	if (!search_is_path(name)) {
+		err = search_in_fat(fat, name, path, &index);
+		return err ? err : add_detector(run, fat, index);
+	}
+	for (size_t i = 0; i < gs_fat_detector_count(fat) && !err; i++)
+		err = add_detector(run, fat, i);
+	return err;
+}
+
+// A shipped detector that does not fit this kernel is left out with a line that says so.
+static struct gs_error *add_shipped(struct run *run)
+{
+	char **paths;
+	size_t count;
+	struct gs_error *err = search_all(run->cli, &paths, &count);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < count; i++) {
+		struct gs_fat *fat;
+
+		err = cli_open_fat(run->cli, paths[i], &fat);
+		for (size_t j = 0; !err && j < gs_fat_detector_count(fat); j++)
+			err = add_detector(run, fat, j);
+		if (!err)
+			continue;
+		if (err->code != GS_ERROR_DETECTOR)
+			break;
+		cli_print_error(err);
+		gs_error_destroy(err);
+		err = NULL;
+	}
+	search_free(paths, count);
+	if (!err && !run->count)
+		err = gs_error_create(GS_ERROR_DETECTOR, "none of the detectors fits this kernel");
+	return err;
+}
+
+static struct gs_error *run_once(struct run *run)
+{
+	struct gs_error *first = NULL;
+
+	for (size_t i = 0; i < run->count; i++) {
+		struct gs_error *err =
+			gs_detector_run(run->detectors[i], stream_record, &run->stream);
+
+		if (err && first) {
+			cli_print_error(err);
+			gs_error_destroy(err);
+		} else if (err) {
+			first = err;
+		}
+	}
+	return first;
+}
+
+static int64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+// Wait for a signal, the time that --for gave, or the end of whoever reads standard output.
+static void wait_for_end(const struct run *run, int signals)
+{
+	int64_t end = run->for_ns < 0 ? 0 : now_ns() + run->for_ns;
+	// No events are asked for: what is left is POLLERR of a pipe without reader, POLLHUP of a terminal.
+	struct pollfd fds[] = { { signals, POLLIN, 0 }, { STDOUT_FILENO, 0, 0 } };
+
+	while (!__atomic_load_n(&run->stream.broken, __ATOMIC_RELAXED)) {
+		int64_t left = INT64_C(1000000000);
+
+		if (run->for_ns >= 0) {
+			left = end - now_ns();
+			if (left <= 0)
+				return;
+		}
+
+		// Once a second, to see a write that failed for another reason than a closed pipe.
+		int ms = left >= 1000000000 ? 1000 : (int)((left + 999999) / 1000000);
+		int n = poll(fds, ARRAY_SIZE(fds), ms);
+
+		if ((n < 0 && errno != EINTR) || (n > 0 && (fds[0].revents || fds[1].revents)))
+			return;
+	}
+}
+
+static struct gs_error *run_periods(struct run *run)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	// Before the engine's threads exist, so that they inherit it and none of them dies of a ^C.
+	sigprocmask(SIG_BLOCK, &set, NULL);
+
+	_cleanup_close_ int signals = signalfd(-1, &set, SFD_CLOEXEC);
+
+	if (signals < 0)
+		return gs_error_errno(GS_ERROR_OTHER, errno, "signalfd");
+
+	struct gs_error *err = gs_engine_start(run->cli->engine, stream_record, &run->stream);
+
+	if (err)
+		return err;
+	wait_for_end(run, signals);
+	gs_engine_stop(run->cli->engine);
+	for (size_t i = 0; i < run->count; i++)
+		stream_stats(run->detectors[i]);
+	return NULL;
+}
+
+static struct gs_error *parse_seconds(const char *text, int64_t *ret)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	// Written so that NaN fails too. A year is enough for --for.
+	if (end == text || *end || !(seconds >= 0 && seconds <= 366 * 86400.0)) {
+		return gs_error_create(GS_ERROR_USAGE,
+				       "--for takes seconds, e.g. 60 or 0.5, not '%s'", text);
+	}
+	*ret = seconds * 1e9;
+	return NULL;
+}
+
+static struct gs_error *parse(struct run *run, struct cli_parser *parser)
+{
+	enum { FOR = CLI_OPTION_COMMAND, PERIOD, ONCE, ROWS, METRICS };
+	static const struct option options[] = {
+		{ "for", required_argument, NULL, FOR },
+		{ "period", required_argument, NULL, PERIOD },
+		{ "once", no_argument, NULL, ONCE },
+		{ "rows", no_argument, NULL, ROWS },
+		{ "metrics", no_argument, NULL, METRICS },
+		{},
+	};
+	struct gs_error *err = NULL;
+	uint64_t period;
+	int c;
+
+	parser->short_options = "";
+	parser->long_options = options;
+	while (!err && (c = cli_getopt(parser, &err)) != -1) {
+		switch (c) {
+		case FOR:
+			err = parse_seconds(optarg, &run->for_ns);
+			break;
+		case PERIOD:
+			err = cli_number("--period", optarg, 1, UINT32_MAX, &period);
+			if (!err)
+				run->period_ms = period;
+			break;
+		case ONCE:
+			run->once = true;
+			break;
+		case ROWS:
+			run->stream.rows = true;
+			break;
+		case METRICS:
+			run->stream.metrics = true;
+			break;
+		}
+	}
+	if (!err && run->once && run->for_ns >= 0)
+		err = gs_error_create(GS_ERROR_USAGE, "--once and --for exclude each other");
+	return err;
+}
+
+struct gs_error *cmd_run(struct cli *cli, int argc, char **argv)
+{
+	struct cli_parser parser = { cli, argc, argv, .help = help };
+	struct run run = { .cli = cli, .for_ns = -1 };
+	struct gs_error *err = parse(&run, &parser);
+
+	if (err || parser.done)
+		return err;
+	run.stream.json = cli->json;
+	run.stream.colour = !cli->json && text_colour(stdout);
+	err = cli_open_engine(cli);
+	if (!err && optind == argc)
+		err = add_shipped(&run);
+	for (int i = optind; i < argc && !err; i++)
+		err = add_named(&run, argv[i]);
+	if (!err)
+		err = run.once ? run_once(&run) : run_periods(&run);
+	free(run.detectors);
+	return err;
+}

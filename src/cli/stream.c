@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/stream.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/json.h"
+#include "cli/text.h"
+
+static const struct severity {
+	const char *text, *json, *colour;
+} severities[] = {
+	[0] = { "", "", "" },
+	[GS_INFO] = { "INFO", "info", "\033[32m" },
+	[GS_WARNING] = { "WARNING", "warning", "\033[33m" },
+	[GS_CRITICAL] = { "CRITICAL", "critical", "\033[1;31m" },
+};
+
+static const struct severity *severity_of(const struct gs_record *record)
+{
+	unsigned int severity = record->severity;
+
+	return &severities[severity <= GS_CRITICAL ? severity : 0];
+}
+
+static void print_text(const struct stream *stream, const struct gs_record *record)
+{
+	const struct severity *severity = severity_of(record);
+	const char *word = severity->text;
+	char wall[TEXT_NUMBER_MAX];
+
+	if (record->kind == GS_RECORD_ROW)
+		word = "ROW";
+	else if (record->kind == GS_RECORD_METRIC)
+		word = "METRIC";
+	text_wall(wall, record->wall_ns);
+	if (stream->colour && record->kind == GS_RECORD_FINDING)
+		printf("%s %s%-8s\033[0m %s: ", wall, severity->colour, word,
+		       record->detector_name);
+	else
+		printf("%s %-8s %s: ", wall, word, record->detector_name);
+	text_print(stdout, record->text, strlen(record->text), false);
+	if (record->kind == GS_RECORD_METRIC && record->count)
+		printf(" %s", record->items[0].text);
+	if (record->flags & GS_RECORD_F_FAULT)
+		fputs(" (uncertain: part of it could not be read)", stdout);
+	putchar('\n');
+}
+
+static void add_time(struct json_object *object, uint64_t wall_ns)
+{
+	char date[TEXT_NUMBER_MAX], text[2 * TEXT_NUMBER_MAX];
+	time_t seconds = wall_ns / 1000000000;
+	struct tm tm = {};
+
+	gmtime_r(&seconds, &tm);
+	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(text, sizeof(text), "%s.%09uZ", date, (unsigned int)(wall_ns % 1000000000));
+	json_add_string(object, "time", text);
+}
+
+static struct json_object *values_of(const struct gs_record *record, size_t first)
+{
+	struct json_object *values = json_object_new_object();
+
+	for (size_t i = first; i < record->count; i++)
+		json_add_item(values, &record->items[i]);
+	return values;
+}
+
+static void print_json(const struct gs_record *record)
+{
+	struct json_object *object = json_object_new_object();
+
+	add_time(object, record->wall_ns);
+	json_add_string(object, "detector", record->detector_name);
+	json_add_number(object, "run", record->run);
+	switch (record->kind) {
+	case GS_RECORD_FINDING:
+		json_add_string(object, "kind", "finding");
+		json_add_string(object, "severity", severity_of(record)->json);
+		json_add_string(object, "message", record->text);
+		json_object_object_add(object, "values", values_of(record, 0));
+		break;
+	case GS_RECORD_METRIC:
+		json_add_string(object, "kind", "metric");
+		json_add_string(object, "name", record->text);
+		json_object_object_add(object, "value",
+				       record->count ? json_item(&record->items[0]) : NULL);
+		break;
+	case GS_RECORD_ROW:
+		json_add_string(object, "kind", "row");
+		json_object_object_add(object, "values", values_of(record, 0));
+		break;
+	}
+	json_add_bool(object, "uncertain", record->flags & GS_RECORD_F_FAULT);
+	json_print(object, false);
+}
+
+void stream_record(void *arg, const struct gs_record *record)
+{
+	struct stream *stream = arg;
+
+	if (__atomic_load_n(&stream->broken, __ATOMIC_RELAXED) ||
+	    (record->kind == GS_RECORD_ROW && !stream->rows) ||
+	    (record->kind == GS_RECORD_METRIC && !stream->metrics))
+		return;
+	if (stream->json)
+		print_json(record);
+	else
+		print_text(stream, record);
+	// Whoever reads the stream acts on it: each line leaves at once.
+	if (fflush(stdout) || ferror(stdout))
+		__atomic_store_n(&stream->broken, true, __ATOMIC_RELAXED);
+}
+
+void stream_stats(struct gs_detector *detector)
+{
+	struct gs_detector_info info;
+	struct gs_run_stats stats;
+
+	gs_detector_get_info(detector, &info);
+	gs_detector_stats(detector, &stats);
+	fprintf(stderr,
+		"%s: %" PRIu64 " runs, last %.2f ms, longest %.2f ms, %" PRIu64 " records, %" PRIu64
+		" lost, %" PRIu64 " faults, %" PRIu64 " stopped by the budget",
+		info.name, stats.runs, stats.last_ns / 1e6, stats.max_ns / 1e6, stats.records,
+		stats.records_lost, stats.faults, stats.stopped_budget);
+	if (stats.stopped_bounds || stats.stopped_trap)
+		fprintf(stderr, ", %" PRIu64 " by bounds, %" PRIu64 " by a trap",
+			stats.stopped_bounds, stats.stopped_trap);
+	if (stats.stop_site)
+		fprintf(stderr, ", at %s", stats.stop_site);
+	fputc('\n', stderr);
+}

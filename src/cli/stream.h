@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * Records of running detectors, one line each, as they come.
+ */
+#ifndef GS_CLI_STREAM_H
+#define GS_CLI_STREAM_H
+
+#include <stdbool.h>
+
+#include <gpusentinel/engine.h>
+
+struct stream {
+	/** Lines of JSON rather than of text. */
+	bool json;
+	/** Which records beside findings. */
+	bool rows, metrics;
+	/** Severities in colour. */
+	bool colour;
+	/** The reader has gone, or the disk is full; read by the thread that waits. */
+	bool broken;
+};
+
+/** A gs_record_fn; @p arg is the struct stream. */
+void stream_record(void *arg, const struct gs_record *record);
+
+/** Print "processes: 12 runs, last 1.2 ms, ..." on standard error. */
+void stream_stats(struct gs_detector *detector);
+
+#endif
