@@ -67,6 +67,8 @@ fault_forkbomb()
 
 fault_hung-task()
 {
+	# Expanded by the guest's shell.
+	# shellcheck disable=SC2016
 	fault_sh '
 		set -e
 		mkdir -p /run/hung

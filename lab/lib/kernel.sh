@@ -19,6 +19,9 @@ kernel_help()
 	END
 }
 
+# The versions that the tests run on.
+kernel_versions="5.10 6.1 6.12 6.18 7.2"
+
 # Suites that may have a version, the likeliest first.
 kernel_suites()
 {
@@ -35,25 +38,24 @@ kernel_suites()
 # The mirror of Debian's main archive. apt itself reads its sources, in whichever format they are.
 kernel_mirror()
 {
-	local uri release
+	local uri release sources
 
 	if [ -n "${GPUSENTINEL_MIRROR:-}" ]; then
 		printf '%s\n' "$GPUSENTINEL_MIRROR"
 		return
 	fi
+	# $(...) is apt's own syntax. Suites with a suffix (-security, -updates) may have another mirror.
+	# shellcheck disable=SC2016
+	sources=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages')
 	while read -r uri release; do
-		case $uri in
-		cdrom:* | */debian-security/*) continue ;;
-		esac
-		case $release in
-		bullseye | bookworm | trixie | forky | sid | testing | stable | unstable)
+		case $uri:$release in
+		cdrom:*) ;;
+		*:bullseye | *:bookworm | *:trixie | *:forky | *:sid | *:oldstable | *:stable | *:testing | *:unstable)
 			printf '%s\n' "$uri"
 			return
 			;;
 		esac
-	# $(...) is apt's own syntax.
-	# shellcheck disable=SC2016
-	done < <(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages')
+	done <<<"$sources"
 	die "no mirror of Debian in this machine's apt sources; set GPUSENTINEL_MIRROR=URL"
 }
 
@@ -73,8 +75,9 @@ kernel_keyring()
 # Set apt_options so that apt sees one suite, and nothing of this machine's own package state.
 kernel_apt()
 {
-	local suite=$1 mirror=$2 base=$cache_root/apt/$1 keyring
+	local suite=$1 base=$cache_root/apt/$1 keyring mirror
 
+	mirror=$(kernel_mirror)
 	keyring=$(kernel_keyring)
 	mkdir -p "$base/lists/partial" "$base/cache/archives/partial"
 	: >"$base/status"
@@ -95,6 +98,15 @@ kernel_apt()
 	)
 }
 
+# kernel_apt, with the suite's package list fetched.
+kernel_update()
+{
+	kernel_apt "$1"
+	progress "reading the package list of $1"
+	apt-get "${apt_options[@]}" update >&2 ||
+		die "$1: its package list cannot be fetched from the mirror"
+}
+
 # Names of the suite's kernels of a flavour, oldest first. Debian's names: linux-image-6.1.0-50-amd64,
 # linux-image-7.2.13+deb14-cloud-amd64; other flavours (rt, -dbg, -unsigned) do not match.
 kernel_candidates()
@@ -107,31 +119,44 @@ kernel_candidates()
 		sort -V || true
 }
 
-# Print the package to take for VERSION out of the candidates on stdin: the newest of that version, or
-# else, if a second argument is given, the newest that is not older.
-kernel_choose()
-{
-	local want=$1 later=${2:-} name version best=
-
-	while read -r name; do
-		version=$(sed -E 's/^linux-image-([0-9]+\.[0-9]+).*/\1/' <<<"$name")
-		if [ "$version" = "$want" ]; then
-			best=$name
-		elif [ -n "$later" ] && [ "$(printf '%s\n' "$want" "$version" | sort -V | tail -n 1)" = "$version" ]; then
-			best=$name
-		fi
-	done
-	printf '%s\n' "$best"
-}
-
-# Print the packages that hold the files of an image package: since 6.17 or so it is empty, and depends
-# on linux-binary-*, linux-modules-* and linux-base-* of its version.
+# Print the packages that hold the files of an image package. Since 6.19 or so it is empty itself, and
+# depends on linux-binary-* and linux-modules-* of its version.
 kernel_packages()
 {
 	printf '%s\n' "$1"
 	apt-cache "${apt_options[@]}" show --no-all-versions "$1" |
-		sed -n 's/^Depends: //p' | tr ',|' '\n\n' |
-		sed -E 's/^ *//; s/ .*//' | grep -E '^linux-(binary|modules|base)-[0-9]' || true
+		sed -n 's/^Depends: //p' | tr ',|' '\n' |
+		sed -E 's/^ *//; s/ .*//' | grep -E '^linux-(binary|modules)-[0-9]' || true
+}
+
+# Backports keep signed packages for a while after the unsigned ones that they depend on are gone.
+kernel_complete()
+{
+	local package
+
+	while read -r package; do
+		grep -qxF "$package" <<<"$2" || return 1
+	done < <(kernel_packages "$1")
+}
+
+# kernel_choose VERSION FLAVOUR [or-later]: print the suite's newest complete kernel of that version, or
+# with or-later its newest that is not older; nothing if there is none.
+kernel_choose()
+{
+	local want=$1 flavour=$2 later=${3:-} name version names
+
+	names=$(apt-cache "${apt_options[@]}" pkgnames linux-)
+	while read -r name; do
+		version=$(sed -E 's/^linux-image-([0-9]+\.[0-9]+).*/\1/' <<<"$name")
+		if [ "$version" != "$want" ]; then
+			[ -n "$later" ] || continue
+			[ "$(printf '%s\n' "$want" "$version" | sort -V | tail -n 1)" = "$version" ] || continue
+		fi
+		if kernel_complete "$name" "$names"; then
+			printf '%s\n' "$name"
+			return
+		fi
+	done < <(kernel_candidates "$flavour" | tac)
 }
 
 # Fetch and unpack a package and what it splits into; the result appears in one step.
@@ -166,7 +191,7 @@ kernel_unpack()
 kernel_fetch()
 {
 	local version=$1 flavour=$2 final=$cache_root/kernels/$1-$2
-	local mirror suite suites image='' fallback='' lock there
+	local suite suites image='' lock there
 
 	[[ $version =~ ^[0-9]+\.[0-9]+$ ]] ||
 		usage_error "\"$version\" is no kernel version such as 6.1, and no file"
@@ -187,26 +212,21 @@ kernel_fetch()
 		printf '%s\n' "$final"
 		return
 	fi
-	mirror=$(kernel_mirror)
 	read -ra suites <<<"$(kernel_suites "$version")"
 	for suite in "${suites[@]}"; do
-		kernel_apt "$suite" "$mirror"
-		progress "reading the package list of $suite"
-		apt-get "${apt_options[@]}" update >&2 ||
-			die "$suite: its package list cannot be fetched from the mirror"
-		image=$(kernel_candidates "$flavour" | kernel_choose "$version")
+		kernel_update "$suite"
+		image=$(kernel_choose "$version" "$flavour")
 		[ -z "$image" ] || break
-		[ -n "$fallback" ] ||
-			fallback=$(kernel_candidates "$flavour" | kernel_choose "$version" or-later)
 	done
-	if [ -z "$image" ] && [ -n "$fallback" ]; then
+	# Suites move on, sid above all: the next version then stands in for one that this lab names.
+	if [ -z "$image" ] && [[ " $kernel_versions " == *" $version "* ]]; then
 		suite=${suites[0]}
-		kernel_apt "$suite" "$mirror"
-		image=$(kernel_candidates "$flavour" | kernel_choose "$version" or-later)
+		kernel_apt "$suite"
+		image=$(kernel_choose "$version" "$flavour" or-later)
 		[ -z "$image" ] || printf 'lab: Debian has no %s any more; taking %s\n' "$version" "$image" >&2
 	fi
 	if [ -z "$image" ]; then
-		there=$(kernel_candidates "$flavour" | tail -n 3 | tr '\n' ' ')
+		there=$(kernel_candidates "$flavour" | tail -n 3 | paste -sd ' ')
 		die "no $flavour kernel $version in ${suites[*]}; $suite has: ${there:-none}"
 	fi
 	kernel_unpack "$image" "$final"

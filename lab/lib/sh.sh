@@ -38,5 +38,9 @@ sh_main()
 	[ $# -eq 1 ] || usage_error "sh: a command is missing; see 'lab/guest sh --help'"
 	exec {lock}>"$dir/shell.lock"
 	flock -w 600 "$lock" || die "$guest: another command has kept its shell for 10 minutes"
+	if grep -aq 'end Kernel panic - not syncing' "$dir/console.log"; then
+		printf 'lab: %s: its kernel has panicked\n' "$guest" >&2
+		exit 125
+	fi
 	labctl sh "${options[@]}" "$dir/shell.sock" "$1"
 }

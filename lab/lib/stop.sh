@@ -10,6 +10,15 @@ stop_help()
 	END
 }
 
+# Whether a process is there. One that has ended and waits for its parent is not.
+process_lives()
+{
+	local state
+
+	state=$(sed -nE 's/^State:[[:space:]]*(.).*/\1/p' "/proc/$1/status" 2>/dev/null) || return 1
+	[ -n "$state" ] && [ "$state" != Z ]
+}
+
 # For the guest that guest_name set.
 stop_guest()
 {
@@ -17,12 +26,12 @@ stop_guest()
 
 	if pid=$(guest_pid); then
 		kill "$pid" 2>/dev/null || true
-		for i in {1..50}; do
-			guest_pid >/dev/null || break
-			[ "$i" -ne 30 ] || kill -9 "$pid" 2>/dev/null || true
+		for i in {1..100}; do
+			process_lives "$pid" || break
+			[ "$i" -ne 50 ] || kill -9 "$pid" 2>/dev/null || true
 			sleep 0.1
 		done
-		! guest_pid >/dev/null || die "$guest: QEMU (pid $pid) does not end"
+		! process_lives "$pid" || die "$guest: QEMU (pid $pid) does not end"
 	fi
 	rm -rf "$dir"
 	rm -f "$ram"

@@ -1,0 +1,166 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A quick test of the lab itself: one guest through its life. PASS and FAIL lines; exit status 1 if one failed.
+# shellcheck disable=SC2317,SC2016
+set -euo pipefail
+
+lab=$(dirname "$(readlink -f "$0")")
+guest=lab-test-$$
+failed=0
+work=$(mktemp -d)
+
+cleanup()
+{
+	"$lab/guest" stop "$guest" >/dev/null 2>&1 || true
+	rm -rf "$work"
+}
+trap cleanup EXIT
+
+# check WHAT COMMAND...: the command must succeed.
+check()
+{
+	local what=$1 status
+	shift
+
+	# Not as a condition, where bash would ignore set -e inside.
+	set +e
+	(
+		set -e
+		"$@"
+	) >"$work/out" 2>&1
+	status=$?
+	set -e
+	if [ "$status" = 0 ]; then
+		printf 'PASS %s\n' "$what"
+	else
+		printf 'FAIL %s\n' "$what"
+		sed 's/^/     /' "$work/out"
+		failed=1
+	fi
+}
+
+run()
+{
+	"$lab/guest" sh "$guest" "$@"
+}
+
+boots()
+{
+	"$lab/guest" boot "$guest" --kernel 6.1 --procs 200 --ram 384M --timeout 600
+}
+
+boots_once()
+{
+	local status=0
+
+	"$lab/guest" boot "$guest" || status=$?
+	[ "$status" = 1 ]
+}
+
+has_processes()
+{
+	[ "$(run 'cat /proc/[0-9]*/comm | grep -c "^proc-[0-9]*$"')" = 200 ]
+}
+
+exits_with()
+{
+	local status=0
+
+	run "exit $1" || status=$?
+	[ "$status" = "$1" ]
+}
+
+# Every byte value, and more than any buffer on the way holds.
+is_binary_clean()
+{
+	head -c 3000000 /dev/urandom >"$work/sent"
+	run -i 'cat >/tmp/sent; cat /tmp/sent' <"$work/sent" >"$work/received"
+	cmp "$work/sent" "$work/received"
+}
+
+keeps_errors_apart()
+{
+	run 'echo out; echo err >&2' >"$work/stdout" 2>"$work/stderr"
+	[ "$(<"$work/stdout")" = out ] && [ "$(<"$work/stderr")" = err ]
+}
+
+kills_a_slow_command()
+{
+	local status=0
+
+	run --timeout 1 'echo $$ >/tmp/pid; sleep 60' || status=$?
+	[ "$status" = 124 ] && run 'sleep 0.2; ! kill -0 $(cat /tmp/pid)'
+}
+
+memory_sum()
+{
+	sha256sum <"${GPUSENTINEL_LAB_RAM:-/dev/shm}/gpusentinel-lab-$guest.ram"
+}
+
+freezes()
+{
+	"$lab/guest" freeze "$guest"
+	memory_sum >"$work/before"
+	sleep 1
+	memory_sum | cmp - "$work/before"
+	"$lab/guest" list | grep -E "^$guest +frozen"
+}
+
+thaws()
+{
+	"$lab/guest" thaw "$guest"
+	run true
+}
+
+survives_oom()
+{
+	"$lab/guest" fault "$guest" oom | grep '(hog)' && run true
+}
+
+makes_a_hung_task()
+{
+	"$lab/guest" fault "$guest" hung-task
+	run 'grep -l "^stuck-writer" /proc/[0-9]*/comm | sed "s/comm/stat/" | xargs cut -d" " -f3 | grep D'
+}
+
+forks()
+{
+	"$lab/guest" fault "$guest" forkbomb --count 300
+	[ "$(run 'cat /proc/[0-9]*/comm | grep -c "^forkbomb$"')" = 300 ]
+}
+
+# 125: no answer.
+panics()
+{
+	"$lab/guest" fault "$guest" panic | grep 'sysrq triggered crash'
+	exits_with 125
+}
+
+stops()
+{
+	local pid
+
+	pid=$(<"${GPUSENTINEL_LAB:-/run/gpusentinel-lab}/$guest/qemu.pid")
+	"$lab/guest" stop "$guest"
+	[ ! -e "/proc/$pid/exe" ] && [ ! -e "${GPUSENTINEL_LAB_RAM:-/dev/shm}/gpusentinel-lab-$guest.ram" ] &&
+		[ ! -e "${GPUSENTINEL_LAB:-/run/gpusentinel-lab}/$guest" ]
+}
+
+check "a guest boots" boots
+if [ "$failed" = 0 ]; then
+	check "a second boot of the same name is refused" boots_once
+	check "--procs starts that many processes" has_processes
+	check "exit status 0 comes back" exits_with 0
+	check "exit status 77 comes back" exits_with 77
+	check "3 MB go in and out unchanged" is_binary_clean
+	check "standard output and error stay apart" keeps_errors_apart
+	check "a command that takes too long is killed" kills_a_slow_command
+	check "frozen memory does not change" freezes
+	check "a thawed guest answers" thaws
+	check "fault oom: the hog dies, the guest lives" survives_oom
+	check "fault hung-task: a writer in state D" makes_a_hung_task
+	check "fault forkbomb: as many processes as asked for" forks
+	check "fault panic: the guest is dead" panics
+	check "stop leaves nothing behind" stops
+fi
+exit "$failed"
