@@ -88,21 +88,42 @@ static struct gs_error *kdump_error(struct kdump *kdump, const char *what)
 	return gs_error_create(GS_ERROR_TARGET, "%s: %s", what, why ? why : "libkdumpfile says no more");
 }
 
+// Begin of the header: makedumpfile's diskdump_mod.h, struct disk_dump_header.
+struct disk_dump_header {
+	char signature[8];
+	int32_t version;
+	// struct new_utsname: sysname, nodename, release, version, machine, domainname.
+	char utsname[6][65];
+};
+
+static struct gs_error *check_header(const struct gs_core *core)
+{
+	struct disk_dump_header header;
+	struct gs_error *err = gs_core_read(core, 0, &header, sizeof(header), "its header");
+
+	if (err)
+		return err;
+	if (strncmp(header.utsname[4], "x86_64", sizeof(header.utsname[4])) != 0)
+		return gs_error_create(GS_ERROR_TARGET,
+				       "is of a machine of type \"%.64s\"; only x86_64 is understood",
+				       header.utsname[4]);
+	return NULL;
+}
+
 static struct gs_error *check_machine(struct kdump *kdump)
 {
 	const char *arch;
 	kdump_num_t page_size;
 
-	if (kdump_get_string_attr(kdump->ctx, KDUMP_ATTR_ARCH_NAME, &arch) != KDUMP_OK)
-		return kdump_error(kdump, "does not name its machine");
-	if (strcmp(arch, KDUMP_ARCH_X86_64) != 0)
-		return gs_error_create(GS_ERROR_TARGET,
-				       "is of a machine of type %s; only x86-64 is understood", arch);
+	// libkdumpfile takes the machine from the header only beside a sysname of "Linux", which QEMU
+	// leaves empty. The header's machine was checked.
+	if (kdump_get_string_attr(kdump->ctx, KDUMP_ATTR_ARCH_NAME, &arch) != KDUMP_OK &&
+	    kdump_set_string_attr(kdump->ctx, KDUMP_ATTR_ARCH_NAME, KDUMP_ARCH_X86_64) != KDUMP_OK)
+		return kdump_error(kdump, "libkdumpfile");
 	if (kdump_get_number_attr(kdump->ctx, KDUMP_ATTR_PAGE_SIZE, &page_size) != KDUMP_OK)
 		return kdump_error(kdump, "does not tell its page size");
 	if (page_size != GS_PAGE_SIZE)
-		return gs_error_create(GS_ERROR_TARGET,
-				       "damaged: pages of %" PRIu64 " bytes, not 4096",
+		return gs_error_create(GS_ERROR_TARGET, "damaged: pages of %" PRIu64 " bytes, not 4096",
 				       (uint64_t)page_size);
 	return NULL;
 }
@@ -151,13 +172,14 @@ static struct gs_error *read_pagemaps(struct kdump *kdump, struct gs_ranges *ran
 	file.type = memory.type = KDUMP_BITMAP;
 	if (kdump_get_typed_attr(kdump->ctx, KDUMP_ATTR_FILE_PAGEMAP, &file) != KDUMP_OK)
 		return kdump_error(kdump, "does not tell which pages it has");
+	// What kdump_get_typed_attr() gives is not ours: the context may drop it.
+	kdump_bmp_incref(file.val.bitmap);
 	kdump->pagemap = file.val.bitmap;
 	if (kdump_get_typed_attr(kdump->ctx, KDUMP_ATTR_MEMORY_PAGEMAP, &memory) != KDUMP_OK)
 		return kdump_error(kdump, "does not tell which pages the machine has");
 
 	struct gs_error *err = add_ranges(kdump, memory.val.bitmap, ranges, &last_page);
 
-	kdump_bmp_decref(memory.val.bitmap);
 	if (err)
 		return err;
 
@@ -176,6 +198,12 @@ struct gs_error *gs_kdump_open(struct gs_core *core, struct gs_target **ret)
 
 	if (!kdump)
 		return &gs_enomem;
+	kdump->fd = -1;
+
+	struct gs_error *err = check_header(core);
+
+	if (err)
+		return err;
 	kdump->fd = no_cleanup_fd(core->fd);
 	kdump->ctx = kdump_new();
 	if (!kdump->ctx)
@@ -187,8 +215,7 @@ struct gs_error *gs_kdump_open(struct gs_core *core, struct gs_target **ret)
 	if (kdump_open_fd(kdump->ctx, kdump->fd) != KDUMP_OK)
 		return kdump_error(kdump, "cannot be read as a compressed core");
 
-	struct gs_error *err = check_machine(kdump);
-
+	err = check_machine(kdump);
 	if (!err)
 		err = read_pagemaps(kdump, &ranges);
 	if (err)
