@@ -81,6 +81,11 @@ static uint64_t phys_page(struct gs_ctx *ctx, const struct gs_map *map, uint64_t
 
 	uint64_t offset = phys - segments[i].phys;
 
+#ifdef __NVPTX__
+	// What is aligned in the target must be so here.
+	if (segments[i].base & 7)
+		return 0;
+#endif
 	// Half a page at the end of a segment is no page.
 	if (segments[i].end - phys < GS_RT_PAGE_SIZE)
 		return 0;
@@ -114,7 +119,7 @@ static bool walk(struct gs_ctx *ctx, const struct gs_map *map, uint64_t address,
 		if (!page)
 			return false;
 
-		const volatile uint64_t *entries = (const volatile uint64_t *)page;
+		const volatile target_u64 *entries = (const volatile target_u64 *)page;
 		uint64_t entry = entries[(address >> shift) & 511];
 
 		if (!(entry & GS_PTE_PRESENT))
