@@ -96,6 +96,8 @@ int main(int argc, char **argv)
 
 	// A reader that has gone shows as EPIPE: temporary files and detectors are still cleaned up.
 	signal(SIGPIPE, SIG_IGN);
+	// So does a file-size limit, as EFBIG.
+	signal(SIGXFSZ, SIG_IGN);
 	setvbuf(stdout, NULL, _IOFBF, 1 << 16);
 
 	struct gs_error *err = run(&cli, argc, argv);
