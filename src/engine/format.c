@@ -202,6 +202,25 @@ static bool name_char(char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
+// Where the name that ends before @end begins. It may end with a word in brackets, as in /proc/meminfo's
+// "Active(anon)".
+static size_t name_start(const char *literal, size_t end)
+{
+	size_t start = end;
+
+	if (start && literal[start - 1] == ')') {
+		start--;
+		while (start && name_char(literal[start - 1]))
+			start--;
+		if (start < 2 || literal[start - 1] != '(' || !name_char(literal[start - 2]))
+			return end;
+		start--;
+	}
+	while (start && name_char(literal[start - 1]))
+		start--;
+	return start;
+}
+
 // "pid=%d" names its column; so does "pid=\"%d\"", as metrics write labels.
 static char *column_name(const char *literal, size_t index)
 {
@@ -210,10 +229,8 @@ static char *column_name(const char *literal, size_t index)
 	if (end && literal[end - 1] == '"')
 		end--;
 	if (end && literal[end - 1] == '=') {
-		size_t start = --end;
+		size_t start = name_start(literal, --end);
 
-		while (start && name_char(literal[start - 1]))
-			start--;
 		if (start < end)
 			return strndup(literal + start, end - start);
 	}
