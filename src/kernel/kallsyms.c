@@ -96,20 +96,23 @@ static inline size_t name_len(const uint8_t *at, const uint8_t *end, size_t *hea
 	return len;
 }
 
-size_t kallsyms_names_size(const struct kallsyms *kallsyms, const uint8_t *names, size_t size, uint32_t count)
+size_t kallsyms_names_size(const struct kallsyms *kallsyms, const uint8_t *names, size_t size, uint32_t count,
+			   uint32_t *valid_ret)
 {
 	const uint8_t *at = names;
 	const uint8_t *end = names + size;
+	uint32_t valid;
 
-	for (uint32_t i = 0; i < count; i++) {
+	for (valid = 0; valid < count; valid++) {
 		size_t header;
 		size_t len = name_len(at, end, &header);
 
 		if (!len || !kallsyms->starts[at[header]])
-			return 0;
+			break;
 		at += header + len;
 	}
-	return at - names;
+	*valid_ret = valid;
+	return valid == count ? at - names : 0;
 }
 
 // The names have no end mark: read on until all are there.
@@ -154,7 +157,7 @@ static struct gs_error *load_names(const struct memory *memory, uint64_t address
 						"kallsyms_names is damaged: symbol %u of %u at 0x%" PRIx64, done,
 						kallsyms->count, address + valid);
 	}
-	if (kallsyms_names_size(kallsyms, kallsyms->names, valid, kallsyms->count) != valid)
+	if (kallsyms_names_size(kallsyms, kallsyms->names, valid, kallsyms->count, &done) != valid)
 		return gs_error_address(GS_ERROR_KERNEL, address,
 					"kallsyms_names at 0x%" PRIx64 " is damaged: a symbol without a type", address);
 	kallsyms->names_size = valid;

@@ -91,8 +91,9 @@ struct gs_error *kallsyms_set_tokens(struct kallsyms *kallsyms, char *table, siz
 				     const uint16_t index[KALLSYMS_TOKENS]);
 
 // Bytes that @count compressed names in [names, names + size) take, or 0 if they are not valid: an empty name, a
-// first character that is no symbol type, or the end of the buffer.
-size_t kallsyms_names_size(const struct kallsyms *kallsyms, const uint8_t *names, size_t size, uint32_t count);
+// first character that is no symbol type, or the end of the buffer. @valid_ret: how many names are valid.
+size_t kallsyms_names_size(const struct kallsyms *kallsyms, const uint8_t *names, size_t size, uint32_t count,
+			   uint32_t *valid_ret);
 
 // Find the symbols of @count names in one pass; the lowest index of each, or KALLSYMS_NONE.
 void kallsyms_find(const struct kallsyms *kallsyms, const char *const *names, uint32_t *indexes, size_t count);

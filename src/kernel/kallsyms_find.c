@@ -168,12 +168,17 @@ static bool names_fit(struct search *search, size_t offset, uint32_t count)
 	const uint8_t *names = search->buf + offset;
 	size_t left = search->size - offset;
 
-	search->steps++;
-	if (!kallsyms_names_size(kallsyms, names, left, PROBE_NAMES))
+	// Two bytes a name at least; and a probe keeps the common case cheap.
+	if (count > left / 2)
 		return false;
-	search->steps += count;
-	kallsyms->names_size = kallsyms_names_size(kallsyms, names, left, count);
-	if (!kallsyms->names_size)
+
+	uint32_t valid;
+
+	kallsyms_names_size(kallsyms, names, left, PROBE_NAMES, &valid);
+	if (valid == PROBE_NAMES)
+		kallsyms->names_size = kallsyms_names_size(kallsyms, names, left, count, &valid);
+	search->steps += valid + 1;
+	if (valid != count)
 		return false;
 	kallsyms->names = (uint8_t *)names;
 	kallsyms->count = count;
@@ -189,19 +194,15 @@ static bool names_fit(struct search *search, size_t offset, uint32_t count)
 	return indexes[0] != KALLSYMS_NONE;
 }
 
-static bool names_at(struct search *search, size_t offset)
+static bool names_at(struct search *search, size_t offset, size_t header)
 {
 	uint32_t count = u32_at(search, offset);
 
 	if (count < MIN_SYMBOLS || count > KALLSYMS_MAX || search->steps > MAX_STEPS)
 		return false;
 	search->num_syms = offset;
-	for (size_t header = sizeof(uint32_t); header <= sizeof(uint64_t); header += sizeof(uint32_t)) {
-		search->names = offset + header;
-		if (names_fit(search, search->names, count))
-			return true;
-	}
-	return false;
+	search->names = offset + header;
+	return names_fit(search, search->names, count);
 }
 
 static uint64_t decoded(const struct search *search, enum kallsyms_encoding encoding, size_t table, uint32_t index,
@@ -326,10 +327,19 @@ static bool outwards(struct search *search, size_t from,
 	return false;
 }
 
+// num_syms, four bytes of padding, names: rare enough in other data to be tried first.
+static bool try_padded_names(struct search *search, size_t offset, void *arg)
+{
+	(void)arg;
+	return offset % sizeof(uint64_t) == 0 && u32_at(search, offset + sizeof(uint32_t)) == 0 &&
+	       names_at(search, offset, sizeof(uint64_t));
+}
+
+// The same aligned to 4 bytes only: compressed names themselves are full of candidates.
 static bool try_names(struct search *search, size_t offset, void *arg)
 {
 	(void)arg;
-	return names_at(search, offset);
+	return names_at(search, offset, sizeof(uint32_t));
 }
 
 struct try_addresses {
@@ -348,7 +358,8 @@ static bool search_buffer(struct search *search, struct kallsyms_tables *ret)
 {
 	if (search->size < 2 * sizeof(uint64_t) || !find_tokens(search))
 		return false;
-	if (!outwards(search, search->token_table, try_names, NULL))
+	if (!outwards(search, search->token_table, try_padded_names, NULL) &&
+	    !outwards(search, search->token_table, try_names, NULL))
 		return false;
 
 	*ret = (struct kallsyms_tables){
