@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs of detectors: engine_sample.c on a target of three pages.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <gpusentinel/engine.h>
+
+#include "kernel/btf.h"
+
+enum { COUNTER, ENDLESS, FLOOD, FAULTY, READER };
+
+static uint8_t ram[3 * 4096] __attribute__((aligned(4096)));
+static uint64_t present[1];
+static const struct gs_segment segment = { .phys = 0, .size = sizeof(ram), .host = ram, .present = present };
+static struct gs_map map = { .direct_base = UINT64_C(0xffff888000000000), .direct_size = sizeof(ram), .levels = 4 };
+
+// In place of src/kernel and src/target.
+struct gs_target *gs_kernel_target(struct gs_kernel *kernel)
+{
+	return (struct gs_target *)kernel;
+}
+
+const struct gs_map *gs_kernel_map(const struct gs_kernel *kernel)
+{
+	(void)kernel;
+	return &map;
+}
+
+const char *gs_kernel_release(const struct gs_kernel *kernel)
+{
+	(void)kernel;
+	return "6.1";
+}
+
+struct gs_error *gs_kernel_types(struct gs_kernel *kernel, struct types **ret)
+{
+	(void)kernel;
+	*ret = NULL;
+	return NULL;
+}
+
+static bool has_symbols = true;
+
+struct gs_error *gs_kernel_find_symbols(struct gs_kernel *kernel, struct gs_symbol_query *queries, size_t count)
+{
+	(void)kernel;
+	for (size_t i = 0; i < count; i++) {
+		queries[i].found = has_symbols;
+		queries[i].address = 0x1234;
+	}
+	return NULL;
+}
+
+void gs_kernel_symbolize(struct gs_kernel *kernel, uint64_t address, char *buf, size_t len)
+{
+	(void)kernel;
+	snprintf(buf, len, "init_task+0x%llx", (unsigned long long)address);
+}
+
+const struct gs_segment *gs_target_segments(const struct gs_target *target, size_t *count_ret)
+{
+	(void)target;
+	*count_ret = 1;
+	return &segment;
+}
+
+bool gs_target_fault(struct gs_target *target, size_t index, uint64_t page)
+{
+	(void)target;
+	assert_int_equal(index, 0);
+	if (page != 1)
+		return false;
+	__atomic_fetch_or(&present[0], UINT64_C(1) << page, __ATOMIC_RELEASE);
+	return true;
+}
+
+struct seen {
+	size_t count;
+	uint64_t values[2];
+	char text[128];
+};
+
+static void see(void *arg, const struct gs_record *record)
+{
+	struct seen *seen = arg;
+
+	seen->count++;
+	for (size_t i = 0; i < record->count && i < 2; i++)
+		seen->values[i] = record->items[i].u;
+	snprintf(seen->text, sizeof(seen->text), "%s", record->text);
+}
+
+static struct gs_fat *fat;
+
+static struct gs_engine *engine_create(void)
+{
+	static int kernel;
+	struct gs_engine *engine;
+	struct gs_error *err = gs_engine_create("auto", (struct gs_kernel *)&kernel, &engine);
+
+	if (err)
+		fail_msg("%s", err->message);
+	assert_string_equal(gs_engine_name(engine), "cpu");
+	return engine;
+}
+
+static struct gs_detector *add(struct gs_engine *engine, size_t index, struct gs_detector_options options)
+{
+	struct gs_detector *detector;
+
+	options.size = sizeof(options);
+
+	struct gs_error *err = gs_engine_add(engine, fat, index, &options, &detector);
+
+	if (err)
+		fail_msg("%s", err->message);
+	return detector;
+}
+
+static void run(struct gs_detector *detector, struct seen *seen)
+{
+	memset(seen, 0, sizeof(*seen));
+
+	struct gs_error *err = gs_detector_run(detector, see, seen);
+
+	if (err)
+		fail_msg("%s", err->message);
+}
+
+static void assert_incomplete(struct gs_detector *detector, struct seen *seen, const char *part)
+{
+	memset(seen, 0, sizeof(*seen));
+
+	struct gs_error *err = gs_detector_run(detector, see, seen);
+
+	assert_non_null(err);
+	assert_int_equal(err->code, GS_ERROR_INCOMPLETE);
+	if (!strstr(err->message, part))
+		fail_msg("\"%s\" is not in \"%s\"", part, err->message);
+	gs_error_destroy(err);
+}
+
+static void statics_last_from_run_to_run_but_not_between_engines(void **state)
+{
+	struct gs_engine *engine = engine_create(), *other = engine_create();
+	struct gs_detector *detector = add(engine, COUNTER, (struct gs_detector_options){});
+	struct gs_detector *twin = add(other, COUNTER, (struct gs_detector_options){});
+	struct seen seen;
+
+	(void)state;
+	run(detector, &seen);
+	run(detector, &seen);
+	assert_string_equal(seen.text, "n=2 run=1");
+	run(twin, &seen);
+	assert_string_equal(seen.text, "n=1 run=0");
+	gs_engine_destroy(other);
+	run(detector, &seen);
+	assert_string_equal(seen.text, "n=3 run=2");
+
+	// Removed and added again, it begins anew.
+	gs_engine_remove(engine, detector);
+	detector = add(engine, COUNTER, (struct gs_detector_options){});
+	run(detector, &seen);
+	assert_string_equal(seen.text, "n=1 run=0");
+	gs_engine_destroy(engine);
+}
+
+static void endless_loops_end(void **state)
+{
+	struct gs_engine *engine = engine_create();
+	struct gs_detector *detector = add(engine, ENDLESS, (struct gs_detector_options){});
+	struct gs_run_stats stats;
+	struct seen seen;
+
+	(void)state;
+	assert_incomplete(detector, &seen,
+			  "endless: stopped after 4194304 loop iterations at sample.c:40: the list does not "
+			  "end or --budget is too small; 0 rows shown");
+	gs_engine_remove(engine, detector);
+	detector = add(engine, ENDLESS, (struct gs_detector_options){ .budget = 17 });
+	assert_incomplete(detector, &seen, "after 17 loop iterations");
+	gs_detector_stats(detector, &stats);
+	assert_int_equal(stats.runs, 1);
+	assert_int_equal(stats.stopped_budget, 1);
+	assert_string_equal(stats.stop_site, "sample.c:40");
+	gs_engine_destroy(engine);
+}
+
+static void a_full_buffer_grows_and_the_run_is_repeated(void **state)
+{
+	struct gs_engine *engine = engine_create();
+	struct gs_detector *detector = add(engine, FLOOD, (struct gs_detector_options){ .output = 1 });
+	struct gs_run_stats stats;
+	struct seen seen;
+
+	(void)state;
+	run(detector, &seen);
+	assert_int_equal(seen.count, 5000);
+	assert_int_equal(seen.values[0], 4999);
+	// The static variable counted one run, not each attempt.
+	assert_int_equal(seen.values[1], 101);
+	run(detector, &seen);
+	assert_int_equal(seen.values[1], 102);
+	gs_detector_stats(detector, &stats);
+	assert_int_equal(stats.runs, 2);
+	assert_int_equal(stats.records, 10000);
+	assert_int_equal(stats.records_lost, 0);
+	gs_engine_destroy(engine);
+}
+
+static void failed_loads_are_reported(void **state)
+{
+	struct gs_engine *engine = engine_create();
+	struct gs_detector *detector = add(engine, FAULTY, (struct gs_detector_options){});
+	struct gs_run_stats stats;
+	struct seen seen;
+
+	(void)state;
+	assert_incomplete(detector, &seen, "faulty: 2 loads failed, the first at address 0x18");
+	assert_string_equal(seen.text, "value=0");
+	gs_detector_stats(detector, &stats);
+	assert_int_equal(stats.faults, 2);
+	assert_int_equal(stats.fault_address, 0x18);
+	gs_engine_destroy(engine);
+}
+
+static void absent_pages_are_asked_for(void **state)
+{
+	struct gs_engine *engine = engine_create();
+	struct gs_detector *detector = add(engine, READER, (struct gs_detector_options){});
+	struct seen seen;
+
+	(void)state;
+	strcpy((char *)ram + 4096, "hello");
+	assert_int_equal(present[0], 0);
+	run(detector, &seen);
+	assert_string_equal(seen.text, "s=hello sym=init_task+0x1234");
+	assert_int_equal(present[0], 2);
+	gs_engine_destroy(engine);
+}
+
+static void what_the_kernel_lacks_refuses_the_detector(void **state)
+{
+	struct gs_engine *engine = engine_create();
+	struct gs_detector *detector = NULL;
+
+	(void)state;
+	has_symbols = false;
+
+	struct gs_error *err = gs_engine_add(engine, fat, COUNTER, NULL, &detector);
+
+	has_symbols = true;
+	assert_non_null(err);
+	assert_int_equal(err->code, GS_ERROR_DETECTOR);
+	assert_string_equal(err->message, "counter: the kernel 6.1 has no symbol init_task (used at sample.c)");
+	gs_error_destroy(err);
+	assert_null(detector);
+
+	err = gs_engine_add(engine, fat, 99, NULL, &detector);
+	assert_non_null(err);
+	gs_error_destroy(err);
+	// The engine is none the worse.
+	add(engine, COUNTER, (struct gs_detector_options){});
+	gs_engine_destroy(engine);
+}
+
+static void unknown_engines_are_named(void **state)
+{
+	struct gs_engine *engine;
+	struct gs_error *err = gs_engine_create("abacus", NULL, &engine);
+
+	(void)state;
+	assert_non_null(err);
+	assert_int_equal(err->code, GS_ERROR_USAGE);
+	assert_string_equal(err->message, "no engine is called abacus; there are: cpu, auto");
+	gs_error_destroy(err);
+}
+
+static void detectors_run_on_their_periods(void **state)
+{
+	struct gs_engine *engine = engine_create();
+	struct gs_detector *counter = add(engine, COUNTER, (struct gs_detector_options){});
+	struct gs_detector *slow = add(engine, READER, (struct gs_detector_options){ .period_ms = 3600000 });
+	// One that never ends by itself does not hold the others up.
+	struct gs_detector *endless =
+		add(engine, ENDLESS, (struct gs_detector_options){ .budget = 1 << 20, .period_ms = 1 });
+	struct gs_run_stats stats;
+	struct seen seen = {};
+	struct timespec before, after;
+
+	(void)state;
+	assert_null(gs_engine_start(engine, see, &seen));
+
+	struct gs_error *err = gs_engine_start(engine, see, &seen);
+
+	assert_non_null(err);
+	gs_error_destroy(err);
+	usleep(300000);
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	gs_engine_stop(engine);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	// Nobody waits for the hour to pass.
+	assert_true(after.tv_sec - before.tv_sec < 10);
+
+	gs_detector_stats(counter, &stats);
+	// 60 periods of 5 ms; a loaded machine may miss many, and must not make up for them.
+	assert_in_range(stats.runs, 5, 62);
+	assert_int_equal(stats.records, stats.runs);
+	gs_detector_stats(slow, &stats);
+	assert_int_equal(stats.runs, 1);
+	gs_detector_stats(endless, &stats);
+	assert_true(stats.runs > 1);
+	assert_int_equal(stats.stopped_budget, stats.runs);
+
+	size_t count = seen.count;
+
+	usleep(20000);
+	assert_int_equal(seen.count, count);
+
+	// Once more, with one that comes and one that goes while it runs.
+	assert_null(gs_engine_start(engine, see, &seen));
+	gs_engine_remove(engine, endless);
+	add(engine, FAULTY, (struct gs_detector_options){});
+	gs_engine_destroy(engine);
+	gs_engine_destroy(NULL);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(statics_last_from_run_to_run_but_not_between_engines),
+		cmocka_unit_test(endless_loops_end),
+		cmocka_unit_test(a_full_buffer_grows_and_the_run_is_repeated),
+		cmocka_unit_test(failed_loads_are_reported),
+		cmocka_unit_test(absent_pages_are_asked_for),
+		cmocka_unit_test(what_the_kernel_lacks_refuses_the_detector),
+		cmocka_unit_test(unknown_engines_are_named),
+		cmocka_unit_test(detectors_run_on_their_periods),
+	};
+
+	if (argc != 2) {
+		fprintf(stderr, "usage: %s engine_sample.so\n", argv[0]);
+		return 2;
+	}
+
+	struct gs_error *err = gs_fat_open(argv[1], &fat);
+
+	if (err) {
+		fprintf(stderr, "%s\n", err->message);
+		gs_error_destroy(err);
+		return 1;
+	}
+
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+	gs_fat_close(fat);
+	return failed;
+}
