@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "access.h"
+
+#include <string.h>
+
+#include "diag.h"
+#include "ir.h"
+
+LLVMValueRef lv_inside(struct lv *lv, struct lv_extent extent, LLVMValueRef bytes)
+{
+	LLVMValueRef fits = LLVMBuildICmp(lv->builder, LLVMIntULE, bytes, extent.size, "");
+	LLVMValueRef room = LLVMBuildSub(lv->builder, extent.size, bytes, "");
+	LLVMValueRef begins = LLVMBuildICmp(lv->builder, LLVMIntULE, extent.offset, room, "");
+
+	return LLVMBuildAnd(lv->builder, fits, begins, "");
+}
+
+void lv_require(struct lv *lv, LLVMValueRef condition, LLVMBasicBlockRef next, uint32_t site)
+{
+	LLVMBasicBlockRef stop = LLVMInsertBasicBlockInContext(lv->llvm, next, "");
+
+	LLVMMoveBasicBlockAfter(stop, next);
+	LLVMBuildCondBr(lv->builder, condition, next, stop);
+	LLVMPositionBuilderAtEnd(lv->builder, stop);
+	lv_stop(lv, GS_STOP_BOUNDS, site);
+}
+
+static bool all_constant(struct lv_extent extent, LLVMValueRef bytes)
+{
+	return LLVMIsAConstantInt(extent.size) && LLVMIsAConstantInt(extent.offset) && LLVMIsAConstantInt(bytes);
+}
+
+void lv_check(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst, LLVMValueRef pointer,
+	      LLVMValueRef bytes, bool report)
+{
+	struct lv_extent extent = lv_extent(prov, pointer);
+
+	if (all_constant(extent, bytes)) {
+		uint64_t size = LLVMConstIntGetZExtValue(extent.size);
+		uint64_t offset = LLVMConstIntGetZExtValue(extent.offset);
+		uint64_t n = LLVMConstIntGetZExtValue(bytes);
+
+		if (n <= size && offset <= size - n)
+			return;
+		if (report) {
+			_cleanup_free_ char *words = lv_origin_words(prov, pointer);
+
+			lv_error(lv, inst, "out of bounds: %llu bytes at offset %lld of a %s of %llu bytes",
+				 (unsigned long long)n, (long long)offset, words, (unsigned long long)size);
+			return;
+		}
+	}
+
+	uint32_t site = lv_site(lv, inst);
+	LLVMBasicBlockRef tail = LLVMGetInstructionParent(inst);
+
+	lv_split(lv, inst);
+	lv_require(lv, lv_inside(lv, extent, bytes), tail, site);
+}
+
+void lv_note(struct lv *lv, LLVMValueRef inst, enum gs_load_kind kind, uint64_t size, const char *why)
+{
+	struct gs_fat_load load = {
+		.kind = kind,
+		.size = size > UINT32_MAX ? 0 : size,
+		.site = lv_site(lv, inst),
+		.why = lv_string(lv, why),
+	};
+
+	// Inlined or unrolled copies of one access are one access to the reader.
+	for (size_t i = 0; i < lv->loads.count; i++) {
+		if (memcmp(&lv->loads.v[i], &load, sizeof(load)) == 0)
+			return;
+	}
+	lv_push(lv->loads, load);
+}

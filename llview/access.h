@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * Checks of accesses to local memory, shared by the stages before and after optimisation.
+ */
+#ifndef LLVIEW_ACCESS_H
+#define LLVIEW_ACCESS_H
+
+#include "provenance.h"
+
+/**
+ * Put a check before @p inst that @p bytes (i64) at @p pointer, which is local, are inside their object; if not, the
+ * detector stops. Nothing is emitted if that shows now.
+ *
+ * @param report An access that can never be inside is an error.
+ */
+void lv_check(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst, LLVMValueRef pointer,
+	      LLVMValueRef bytes, bool report);
+
+/** The condition that @p bytes are inside, at the builder's place. */
+LLVMValueRef lv_inside(struct lv *lv, struct lv_extent extent, LLVMValueRef bytes);
+
+/** Branch to a block that stops the detector unless @p condition; ends the builder's block. */
+void lv_require(struct lv *lv, LLVMValueRef condition, LLVMBasicBlockRef next, uint32_t site);
+
+/** Note an access for --dump. */
+void lv_note(struct lv *lv, LLVMValueRef inst, enum gs_load_kind kind, uint64_t size, const char *why);
+
+#endif

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "records.h"
+
+#include <string.h>
+
+#include <gpusentinel/record.h>
+
+#include "diag.h"
+#include "format.h"
+#include "ir.h"
+#include "runtime.h"
+
+// gs.record(kind, severity, format, count, {max, value}...): max 0: an i64; else a string of at most max bytes.
+enum { RECORD_FIXED = 4 };
+
+static const struct {
+	const char *name;
+	enum gs_record_kind kind;
+	/** Operand of the format, and of the first item. */
+	unsigned int format, first;
+} functions[] = {
+	{ "row", GS_RECORD_ROW, 0, 1 },
+	{ "finding", GS_RECORD_FINDING, 1, 2 },
+	{ "metric", GS_RECORD_METRIC, 0, 1 },
+};
+
+struct record {
+	struct lv *lv;
+	LLVMValueRef call;
+	struct lv_values out;
+	/** Next operand of the call, and their number. */
+	unsigned int next, count;
+};
+
+// The text that a pointer to a constant string points to as new memory, or NULL.
+static char *constant_text(LLVMValueRef pointer)
+{
+	if (!LLVMIsAGlobalVariable(pointer) || !LLVMIsGlobalConstant(pointer))
+		return NULL;
+
+	LLVMValueRef init = LLVMGetInitializer(pointer);
+	size_t length;
+
+	if (!init)
+		return NULL;
+	if (LLVMIsNull(init))
+		return lv_format("%s", "");
+	if (!LLVMIsConstantString(init))
+		return NULL;
+
+	const char *text = LLVMGetAsString(init, &length);
+
+	return lv_format("%.*s", (int)length, text);
+}
+
+// Bytes of the character array that `pointer` is the start of, if it is a field; else 0.
+static uint64_t field_chars(struct lv *lv, LLVMValueRef pointer)
+{
+	while (LLVMIsAGetElementPtrInst(pointer)) {
+		LLVMValueRef last = LLVMGetOperand(pointer, LLVMGetNumOperands(pointer) - 1);
+
+		if (strcmp(lv_callee(last), "gs.slot") == 0)
+			return lv->slots.v[LLVMConstIntGetZExtValue(LLVMGetOperand(last, 0))].chars;
+		for (int i = 1; i < LLVMGetNumOperands(pointer); i++) {
+			LLVMValueRef index = LLVMGetOperand(pointer, i);
+
+			if (!LLVMIsAConstantInt(index) || LLVMConstIntGetZExtValue(index))
+				return 0;
+		}
+		pointer = LLVMGetOperand(pointer, 0);
+	}
+	return 0;
+}
+
+static void push_string(struct record *r, LLVMValueRef value, const struct lv_conversion *conversion)
+{
+	uint64_t max = GS_RECORD_MAX_STRING;
+	uint64_t chars = field_chars(r->lv, value);
+
+	if (chars && chars < max)
+		max = chars;
+	if (conversion->precision >= 0 && (uint64_t)conversion->precision < max)
+		max = conversion->precision;
+	// 0 would say that it is a number; a precision of zero shows nothing anyway.
+	lv_push(r->out, lv_u64(r->lv, max ? max : 1));
+	lv_push(r->out, value);
+}
+
+static LLVMValueRef widen(struct record *r, LLVMValueRef value, const struct lv_conversion *conversion)
+{
+	struct lv *lv = r->lv;
+	bool sign = conversion->conversion == 'd';
+	unsigned int narrow = conversion->conversion == 'c' ? 8 : conversion->narrow;
+
+	if (LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMPointerTypeKind)
+		return LLVMBuildPtrToInt(lv->builder, value, lv->i64, "");
+	if (narrow)
+		value = LLVMBuildIntCast2(lv->builder, value, LLVMIntTypeInContext(lv->llvm, narrow), sign, "");
+	return LLVMBuildIntCast2(lv->builder, value, lv->i64, sign, "");
+}
+
+static void push_item(struct record *r, const struct lv_conversion *conversion, unsigned int number)
+{
+	LLVMValueRef value = LLVMGetOperand(r->call, r->next++);
+	LLVMTypeKind kind = LLVMGetTypeKind(LLVMTypeOf(value));
+	bool number_ok = kind == LLVMIntegerTypeKind || kind == LLVMPointerTypeKind;
+
+	if (conversion->conversion == 's' ? kind != LLVMPointerTypeKind :
+	    conversion->conversion == 'f' ? kind != LLVMDoubleTypeKind : !number_ok) {
+		lv_error(r->lv, r->call, "argument %u does not fit its conversion %%%c", number,
+			 conversion->conversion);
+		return;
+	}
+	if (conversion->conversion == 's') {
+		push_string(r, value, conversion);
+		return;
+	}
+	lv_push(r->out, lv_u64(r->lv, 0));
+	lv_push(r->out, conversion->conversion == 'f' ?
+			LLVMBuildBitCast(r->lv->builder, value, r->lv->i64, "") : widen(r, value, conversion));
+}
+
+static void push_items(struct record *r, const char *format)
+{
+	struct lv_conversion conversion;
+	const char *wrong;
+	unsigned int number = 0;
+
+	while (lv_format_next(&format, &conversion, &wrong)) {
+		number++;
+		if (r->next >= r->count) {
+			lv_error(r->lv, r->call, "the format has more conversions than there are arguments");
+			return;
+		}
+		push_item(r, &conversion, number);
+	}
+	if (wrong)
+		lv_error(r->lv, r->call, "%s", wrong);
+	else if (r->next < r->count)
+		lv_error(r->lv, r->call, "there are more arguments than the format has conversions");
+}
+
+static uint32_t add_format(struct lv *lv, LLVMValueRef call, const char *text, enum gs_record_kind kind,
+			   uint32_t nargs)
+{
+	struct gs_fat_format format = {
+		.format = lv_string(lv, text),
+		.kind = kind,
+		.site = lv_site(lv, call),
+		.nargs = nargs,
+	};
+
+	for (size_t i = 0; i < lv->formats.count; i++) {
+		if (memcmp(&lv->formats.v[i], &format, sizeof(format)) == 0)
+			return i;
+	}
+	lv_push(lv->formats, format);
+	return lv->formats.count - 1;
+}
+
+static void emit_placeholder(struct record *r, enum gs_record_kind kind, LLVMValueRef severity, const char *text)
+{
+	struct lv *lv = r->lv;
+	uint32_t nargs = (r->out.count - RECORD_FIXED) / 2;
+	LLVMTypeRef fixed[RECORD_FIXED] = { lv->i32, lv->i32, lv->i32, lv->i32 };
+	LLVMTypeRef type = LLVMFunctionType(lv->void_type, fixed, RECORD_FIXED, true);
+
+	if (nargs > GS_RECORD_MAX_ARGS) {
+		lv_error(lv, r->call, "%u items; a record has at most %d", nargs, GS_RECORD_MAX_ARGS);
+		return;
+	}
+	r->out.v[0] = lv_u32(lv, kind);
+	r->out.v[1] = severity;
+	r->out.v[2] = lv_u32(lv, add_format(lv, r->call, text, kind, nargs));
+	r->out.v[3] = lv_u32(lv, nargs);
+	LLVMBuildCall2(lv->builder, type, lv_declare(lv, "gs.record", type), r->out.v, r->out.count, "");
+}
+
+static void make_record(struct lv *lv, LLVMValueRef call, size_t which)
+{
+	enum gs_record_kind kind = functions[which].kind;
+	_cleanup_free_ char *text = constant_text(LLVMGetOperand(call, functions[which].format));
+	struct record r = {
+		.lv = lv,
+		.call = call,
+		.next = functions[which].first,
+		.count = LLVMGetNumArgOperands(call),
+	};
+
+	lv_before(lv, call);
+	LLVMValueRef severity = kind == GS_RECORD_FINDING ? LLVMGetOperand(call, 0) : lv_u32(lv, 0);
+
+	for (int i = 0; i < RECORD_FIXED; i++)
+		lv_push(r.out, NULL);
+	if (!text) {
+		lv_error(lv, call, "the format of %s() must be a string constant", functions[which].name);
+	} else {
+		if (kind == GS_RECORD_METRIC) {
+			lv_push(r.out, lv_u64(lv, 0));
+			lv_push(r.out, LLVMGetOperand(call, r.next++));
+		}
+		push_items(&r, text);
+		emit_placeholder(&r, kind, severity, text);
+	}
+	LLVMInstructionEraseFromParent(call);
+	free(r.out.v);
+}
+
+void lv_records(struct lv *lv)
+{
+	for (size_t d = 0; d < lv->detectors.count; d++) {
+		_cleanup_values_ struct lv_values list = lv_instructions(lv->detectors.v[d].function);
+
+		for (size_t i = 0; i < list.count; i++) {
+			const char *callee = lv_callee(list.v[i]);
+
+			for (size_t f = 0; f < ARRAY_SIZE(functions); f++) {
+				if (strcmp(callee, functions[f].name) == 0) {
+					make_record(lv, list.v[i], f);
+					break;
+				}
+			}
+		}
+	}
+}
+
+// --- after optimisation ---
+
+// At most `max` bytes, and not beyond the object's end.
+static void emit_local_string(struct lv *lv, LLVMValueRef fn, LLVMValueRef pointer, LLVMValueRef max,
+			      struct lv_extent extent)
+{
+	LLVMBuilderRef b = lv->builder;
+	LLVMValueRef inside = LLVMBuildICmp(b, LLVMIntULE, extent.offset, extent.size, "");
+	LLVMValueRef room = LLVMBuildSub(b, extent.size, extent.offset, "");
+
+	room = LLVMBuildSelect(b, inside, room, lv_u64(lv, 0), "");
+
+	LLVMValueRef less = LLVMBuildICmp(b, LLVMIntULT, room, max, "");
+	LLVMValueRef args[] = { pointer, LLVMBuildSelect(b, less, room, max, "") };
+
+	lv_rt(lv, fn, "arg_str_local", lv->void_type, args, 2);
+}
+
+static void emit_kernel_string(struct lv *lv, LLVMValueRef fn, LLVMValueRef pointer, LLVMValueRef max)
+{
+	LLVMValueRef args[] = { LLVMBuildPtrToInt(lv->builder, pointer, lv->i64, ""), max };
+
+	lv_rt(lv, fn, "arg_str", lv->void_type, args, 2);
+}
+
+static void lower_string(struct lv *lv, struct lv_provenance *prov, LLVMValueRef fn, LLVMValueRef call,
+			 LLVMValueRef pointer, LLVMValueRef max)
+{
+	enum lv_origin origin = lv_origin(prov, pointer);
+
+	if (origin == LV_ORIGIN_KERNEL || origin == LV_ORIGIN_NONE) {
+		emit_kernel_string(lv, fn, pointer, max);
+		return;
+	}
+
+	struct lv_extent extent = lv_extent(prov, pointer);
+
+	lv_before(lv, call);
+	if (origin == LV_ORIGIN_LOCAL) {
+		emit_local_string(lv, fn, pointer, max, extent);
+		return;
+	}
+
+	LLVMBasicBlockRef tail = LLVMGetInstructionParent(call);
+
+	lv_split(lv, call);
+
+	LLVMBasicBlockRef local = LLVMInsertBasicBlockInContext(lv->llvm, tail, "");
+	LLVMBasicBlockRef kernel = LLVMInsertBasicBlockInContext(lv->llvm, tail, "");
+	LLVMValueRef is_local = LLVMBuildICmp(lv->builder, LLVMIntNE, extent.size, lv_u64(lv, 0), "");
+
+	LLVMBuildCondBr(lv->builder, is_local, local, kernel);
+	LLVMPositionBuilderAtEnd(lv->builder, local);
+	emit_local_string(lv, fn, pointer, max, extent);
+	LLVMBuildBr(lv->builder, tail);
+	LLVMPositionBuilderAtEnd(lv->builder, kernel);
+	emit_kernel_string(lv, fn, pointer, max);
+	LLVMBuildBr(lv->builder, tail);
+	lv_before(lv, call);
+}
+
+void lv_record_lower(struct lv *lv, struct lv_provenance *prov, LLVMValueRef fn, LLVMValueRef call)
+{
+	LLVMValueRef head[RECORD_FIXED];
+	unsigned int count = LLVMGetNumArgOperands(call);
+
+	for (unsigned int i = 0; i < RECORD_FIXED; i++)
+		head[i] = LLVMGetOperand(call, i);
+	lv_before(lv, call);
+	lv_rt(lv, fn, "begin", lv->void_type, head, RECORD_FIXED);
+	for (unsigned int i = RECORD_FIXED; i + 1 < count; i += 2) {
+		LLVMValueRef max = LLVMGetOperand(call, i);
+		LLVMValueRef value = LLVMGetOperand(call, i + 1);
+
+		lv_before(lv, call);
+		if (LLVMConstIntGetZExtValue(max))
+			lower_string(lv, prov, fn, call, value, max);
+		else
+			lv_rt(lv, fn, "arg", lv->void_type, &value, 1);
+	}
+	lv_before(lv, call);
+	lv_rt(lv, fn, "end", lv->void_type, NULL, 0);
+	LLVMInstructionEraseFromParent(call);
+}
