@@ -34,6 +34,49 @@ typedef _Bool bool;
 /** Types whose layout is asked from the watched kernel; kernel.h puts it on everything that it declares. */
 #define __kernel_type __attribute__((preserve_access_index))
 
+/*
+ * Questions about the watched kernel's types, with libbpf's names (bpf_core_read.h). They are answered
+ * when the detector is loaded. What may be absent: a field that is asked for with
+ * bpf_core_field_exists(), an enumerator with bpf_core_enum_value_exists(), everything in a type that
+ * is asked for with bpf_core_type_exists(), and everything in a type named TYPE___FLAVOR. Anything else
+ * that is absent refuses the detector.
+ *
+ * A field is written as an expression, `task->comm`, or as type and member:
+ * bpf_core_field_size(struct task_struct, comm).
+ */
+#define __core_field_1(field) (field)
+#define __core_field_2(type, member) (((type *)0)->member)
+#define __core_select(_1, _2, macro, ...) macro
+#define __core_field(...) __core_select(__VA_ARGS__, __core_field_2, __core_field_1)(__VA_ARGS__)
+
+/** 1 if the field is in the watched kernel's type, else 0. */
+#define bpf_core_field_exists(...) __builtin_preserve_field_info(__core_field(__VA_ARGS__), 2)
+/** Bytes of the field; 0 if it is absent. */
+#define bpf_core_field_size(...) \
+	((size_t)__builtin_preserve_field_info(__core_field(__VA_ARGS__), 1))
+/** Bytes from the start of the type to the field; loads through that of an absent field fail. */
+#define bpf_core_field_offset(...) \
+	((size_t)__builtin_preserve_field_info(__core_field(__VA_ARGS__), 0))
+/** 1 if the field is signed. */
+#define bpf_core_field_signed(...) __builtin_preserve_field_info(__core_field(__VA_ARGS__), 3)
+
+/** 1 if the watched kernel has the type, whatever is in it. */
+#define bpf_core_type_exists(type) __builtin_preserve_type_info(*(type *)0, 0)
+/** sizeof(type) in the watched kernel; 0 if it is absent. */
+#define bpf_core_type_size(type) ((size_t)__builtin_preserve_type_info(*(type *)0, 1))
+/** 1 if the type is there and has all members that the detector declares, with kinds that agree. */
+#define bpf_core_type_matches(type) __builtin_preserve_type_info(*(type *)0, 2)
+
+/**
+ * 1 if the watched kernel's enum has the enumerator:
+ * bpf_core_enum_value_exists(enum zone_type, ZONE_DMA32).
+ */
+#define bpf_core_enum_value_exists(type, value) \
+	__builtin_preserve_enum_value(*(__typeof__(type) *)value, 0)
+/** Its number there; 0 if it is absent. */
+#define bpf_core_enum_value(type, value) \
+	__builtin_preserve_enum_value(*(__typeof__(type) *)value, 1)
+
 /** What a detector says about itself. */
 struct gs_detector_def {
 	const char *name;
