@@ -24,7 +24,6 @@ static const struct format {
 	{ "\177ELF", 4, gs_elf_open },
 	{ "EMiL", 4, gs_lime_open },
 	{ "KDUMP   ", 8, gs_kdump_open },
-	{ "DISKDUMP", 8, gs_kdump_open },
 };
 
 #define FLAT_MAGIC "makedumpfile"

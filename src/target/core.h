@@ -46,7 +46,7 @@ struct gs_error *gs_elf_open(struct gs_core *core, struct gs_target **ret);
 /** LiME version 1: github.com/504ensicsLabs/LiME, doc/README "lime" format. */
 struct gs_error *gs_lime_open(struct gs_core *core, struct gs_target **ret);
 
-/** Core compressed by makedumpfile or QEMU's dump-guest-memory -z, -l, -s, by libkdumpfile. */
+/** Core compressed by makedumpfile or by QEMU's dump-guest-memory -z, -l, -s. */
 struct gs_error *gs_kdump_open(struct gs_core *core, struct gs_target **ret);
 
 /** Raw image; @p layout as in struct gs_target_options. */
