@@ -1,10 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/text.h"
+
+// Also true if the write that found it out was an earlier one, and its errno is lost.
+static bool reader_has_gone(void)
+{
+	struct pollfd fd = { STDOUT_FILENO, 0, 0 };
+
+	return errno == EPIPE || (poll(&fd, 1, 0) == 1 && fd.revents & POLLERR);
+}
 
 struct gs_error *cli_flush(void)
 {
@@ -12,7 +22,7 @@ struct gs_error *cli_flush(void)
 	if (!fflush(stdout) && !ferror(stdout))
 		return NULL;
 	// The reader has seen what it wanted, like head(1).
-	if (errno == EPIPE)
+	if (reader_has_gone())
 		return NULL;
 	return gs_error_errno(GS_ERROR_OTHER, errno ? errno : EIO, "standard output");
 }
