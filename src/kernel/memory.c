@@ -57,7 +57,8 @@ struct gs_error *memory_read(const struct memory *memory, uint64_t address, void
 			left = size;
 		err = gs_target_read(memory->target, phys, out, left);
 		if (err)
-			return gs_error_prefix(err, "0x%" PRIx64 " is mapped outside memory", address);
+			return gs_error_prefix(pgtable_fault(err, address), "0x%" PRIx64 " is mapped outside memory",
+					       address);
 		out += left;
 		address += left;
 		size -= left;

@@ -9,8 +9,8 @@
 enum {
 	TABLE_ENTRIES = 512,
 	MAX_LEVELS = 5,
-	// 4 GiB of tables: more than the tables of a machine with 1 TiB of memory, all mapped by 4K pages.
-	MAX_TABLES = 1 << 20,
+	// 1 GiB of tables: as many as map 512 GiB by 4K pages; the direct map uses 2M and 1G.
+	MAX_TABLES = 1 << 18,
 };
 
 #define FLAGS_ALL_LEVELS (PTE_RW | PTE_USER)
@@ -41,6 +41,16 @@ static uint64_t sign_extend(const struct pgtable *pgtable, uint64_t address)
 	unsigned int unused = 64 - level_shift(pgtable->levels + 1);
 
 	return (uint64_t)((int64_t)(address << unused) >> unused);
+}
+
+struct gs_error *pgtable_fault(struct gs_error *err, uint64_t address)
+{
+	if (err != &gs_enomem) {
+		err->code = GS_ERROR_KERNEL;
+		err->has_address = true;
+		err->address = address;
+	}
+	return err;
 }
 
 static struct gs_error *check(const struct pgtable *pgtable)
@@ -110,7 +120,8 @@ struct gs_error *pgtable_walk(const struct pgtable *pgtable, uint64_t address, s
 
 		err = gs_target_read(pgtable->target, table + index * sizeof(entry), &entry, sizeof(entry));
 		if (err)
-			return gs_error_prefix(err, "0x%" PRIx64 ": its %s table lies outside memory", address,
+			return gs_error_prefix(pgtable_fault(err, address),
+					       "0x%" PRIx64 ": its %s table lies outside memory", address,
 					       level_name(pgtable, level));
 		if (!(entry & GS_PTE_PRESENT))
 			return gs_error_address(GS_ERROR_KERNEL, address,
@@ -195,7 +206,8 @@ static struct gs_error *walk_table(struct walker *walker, uint64_t table, unsign
 					"page tables are absurdly large: stopped at 0x%" PRIx64, base);
 	err = gs_target_read(pgtable->target, table, entries, sizeof(entries));
 	if (err)
-		return gs_error_prefix(err, "0x%" PRIx64 ": its %s table lies outside memory", base,
+		return gs_error_prefix(pgtable_fault(err, base),
+				       "0x%" PRIx64 ": its %s table lies outside memory", base,
 				       level_name(pgtable, level));
 
 	uint64_t size = UINT64_C(1) << level_shift(level);

@@ -32,6 +32,10 @@ struct pgtable_leaf {
 	uint64_t flags;
 };
 
+// A failed read of target memory, seen from the kernel's side: what is wrong are its tables or pointers, not the
+// target. Takes @err, gives GS_ERROR_KERNEL at the virtual @address.
+struct gs_error *pgtable_fault(struct gs_error *err, uint64_t address);
+
 // GS_ERROR_KERNEL with the virtual address and the level that failed: not canonical, not present, a table
 // outside memory, a table that is its own parent, a reserved PS bit.
 struct gs_error *pgtable_walk(const struct pgtable *pgtable, uint64_t address, struct pgtable_leaf *ret);
