@@ -7,7 +7,7 @@
 
 // Where an item's bytes lie in the decoder's text, which moves while it grows.
 struct place {
-	size_t string, text;
+	size_t text, text_size, string;
 };
 
 struct decoder {
@@ -69,6 +69,7 @@ static void fill_item(struct decoder *decoder, size_t index, const struct format
 
 	place->text = text->size;
 	format_add_item(format, value, run->symbolize, run->symbolize_arg, text);
+	place->text_size = text->size - place->text;
 	text_add(text, "", 1);
 
 	place->string = text->size;
@@ -98,15 +99,11 @@ static size_t add_line(struct decoder *decoder, const struct format *format)
 	for (size_t i = 0; i < format->count; i++) {
 		const struct format_item *item = &format->items[i];
 
-		text_add(text, item->literal, strlen(item->literal));
-		if (!item->conversion || text->failed)
-			continue;
-
-		size_t from = decoder->places[i].text;
-
-		text_add_own(text, from, strlen(text->data + from));
+		text_add(text, item->literal, item->literal_size);
+		if (item->conversion)
+			text_add_own(text, decoder->places[i].text, decoder->places[i].text_size);
 	}
-	text_add(text, format->tail, strlen(format->tail));
+	text_add(text, format->tail, format->tail_size);
 	text_add(text, "", 1);
 	return start;
 }

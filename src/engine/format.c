@@ -12,12 +12,10 @@
 // Widths and precisions beyond this are a mistake.
 #define MAX_WIDTH 1024
 
-static bool text_reserve(struct text *text, size_t size)
+bool text_grow(struct text *text, size_t size)
 {
 	if (text->failed)
 		return false;
-	if (text->capacity - text->size > size)
-		return true;
 
 	size_t wanted = (text->size + size + 1) * 2;
 	char *grown = realloc(text->data, wanted);
@@ -29,15 +27,6 @@ static bool text_reserve(struct text *text, size_t size)
 	text->data = grown;
 	text->capacity = wanted;
 	return true;
-}
-
-void text_add(struct text *text, const char *bytes, size_t size)
-{
-	if (!text_reserve(text, size))
-		return;
-	memcpy(text->data + text->size, bytes, size);
-	text->size += size;
-	text->data[text->size] = 0;
 }
 
 void text_add_own(struct text *text, size_t offset, size_t size)
@@ -266,8 +255,10 @@ static char *take_text(struct text *text)
 
 static bool push_item(struct format *format, size_t *capacity, struct format_item *item, size_t index)
 {
-	if (item->literal)
+	if (item->literal) {
+		item->literal_size = strlen(item->literal);
 		item->name = item->conversion ? column_name(item->literal, index) : strdup("value");
+	}
 	if (item->name && gs_array_push(format->items, format->count, *capacity, *item))
 		return true;
 	destroy_item(item);
@@ -346,6 +337,7 @@ struct gs_error *format_parse(const char *text, uint32_t kind, struct format **r
 		return err;
 	if (!format->tail)
 		return &gs_enomem;
+	format->tail_size = strlen(format->tail);
 	*ret = no_cleanup_ptr(format);
 	return NULL;
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <gpusentinel/engine.h>
 
@@ -19,7 +20,24 @@ struct text {
 	bool failed;
 };
 
-void text_add(struct text *text, const char *bytes, size_t size);
+// Make room for @size bytes and a NUL; false if memory is short.
+bool text_grow(struct text *text, size_t size);
+
+static inline bool text_reserve(struct text *text, size_t size)
+{
+	return __builtin_expect(text->capacity - text->size > size, 1) || text_grow(text, size);
+}
+
+// In line: a list of processes is made of some hundred thousand pieces.
+static inline void text_add(struct text *text, const char *bytes, size_t size)
+{
+	if (!text_reserve(text, size))
+		return;
+	memcpy(text->data + text->size, bytes, size);
+	text->size += size;
+	text->data[text->size] = 0;
+}
+
 // Bytes of the text itself.
 void text_add_own(struct text *text, size_t offset, size_t size);
 // With control characters and what is no UTF-8 written as \xNN.
@@ -30,6 +48,7 @@ struct format_item {
 	char *name;
 	// Literal text before the conversion, %% replaced.
 	char *literal;
+	size_t literal_size;
 	// GS_ITEM_*
 	int type;
 	// Letter of the conversion; 0: a metric's value, which the text does not show.
@@ -47,6 +66,7 @@ struct format {
 	size_t count;
 	// Literal text behind the last conversion.
 	char *tail;
+	size_t tail_size;
 };
 
 // The value of an item as a record holds it.
