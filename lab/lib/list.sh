@@ -21,7 +21,7 @@ list_state()
 
 list_main()
 {
-	local config pid state
+	local config pid state kernel
 
 	printf '%-16s %-8s %-14s %-6s %-4s %s\n' NAME STATE KERNEL RAM CPUS PID
 	for config in "$state_root"/*/config; do
@@ -32,8 +32,8 @@ list_main()
 		else
 			pid=- state=ended
 		fi
-		printf '%-16s %-8s %-14s %-6s %-4s %s\n' "$guest" "$state" \
-			"$(sed -n 's/^kernel=//p' "$config")-$(sed -n 's/^flavour=//p' "$config")" \
+		kernel=$(sed -n 's/^kernel=//p' "$config")
+		printf '%-16s %-8s %-14s %-6s %-4s %s\n' "$guest" "$state" "${kernel:-file}" \
 			"$(sed -n 's/^ram=//p' "$config")" "$(sed -n 's/^smp=//p' "$config")" "$pid"
 	done
 }

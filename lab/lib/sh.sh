@@ -11,7 +11,7 @@ sh_help()
 	background go on.
 	  -i                  pass standard input on: lab/guest sh a -i 'cat >/tmp/x' <file
 	  --timeout SECONDS   kill the command after that long, and exit with 124; default 120
-	Exit status 125: the guest does not answer (frozen, dead, gone).
+	Exit status 125: the guest does not answer (frozen or dead).
 	END
 }
 
