@@ -38,7 +38,7 @@ static bool line_begins(const struct line *line, const char *prefix)
 
 static bool is_ram(const char *type, size_t len)
 {
-	// nv-ram is RAM of a persistent backend (QEMU commit c26763f8ec70, in v3.1).
+	// nv-ram is RAM of a persistent backend (-device nvdimm).
 	return (len == 3 && memcmp(type, "ram", 3) == 0) ||
 	       (len == 6 && memcmp(type, "nv-ram", 6) == 0);
 }
