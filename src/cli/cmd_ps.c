@@ -46,26 +46,40 @@ static const struct column {
 	{ { "COMM", false }, "comm", NULL, COMM },
 };
 
-static const char *cell(struct rows *rows, const struct row *row, const struct column *column)
+// The items that a column shows in one row; NULL: the detector has no such column.
+struct shown {
+	const struct gs_item *item, *second;
+	bool kthread;
+};
+
+static const char *keep_text(struct rows *rows, const char *format, const char *text)
+	__attribute__((format(printf, 2, 0)));
+
+static const char *keep_text(struct rows *rows, const char *format, const char *text)
 {
-	const struct gs_item *item = row_item(row, column->source);
-	uint64_t value = row_number(row, column->source);
-	char buf[TEXT_NUMBER_MAX + 2], *name = NULL;
+	size_t size = strlen(text) + 8;
+	char *copy = rows_alloc(rows, size);
 
-	if (column->show == COMM && item && row_number(row, "kthread")) {
-		const char *comm = item_text(rows, item);
+	if (!copy)
+		return "";
+	snprintf(copy, size, format, text);
+	return copy;
+}
 
-		name = rows_alloc(rows, strlen(comm) + 3);
-		if (name)
-			sprintf(name, "[%s]", comm);
-		return name ? name : "";
-	}
-	if (!item)
+static const char *cell(struct rows *rows, const struct shown *shown, const struct column *column)
+{
+	uint64_t value = item_number(shown->item);
+	char buf[TEXT_NUMBER_MAX];
+
+	if (!shown->item)
 		return "-";
 	switch (column->show) {
-	case AS_IS:
 	case COMM:
-		return item_text(rows, item);
+		if (shown->kthread)
+			return keep_text(rows, "[%s]", item_text(rows, shown->item));
+		return item_text(rows, shown->item);
+	case AS_IS:
+		return item_text(rows, shown->item);
 	case SIZE_KB:
 		// A kernel thread has no memory of its own: "-" lets the eye skip it.
 		if (!value)
@@ -73,14 +87,43 @@ static const char *cell(struct rows *rows, const struct row *row, const struct c
 		text_size(buf, value > UINT64_MAX / 1024 ? UINT64_MAX : value * 1024);
 		break;
 	case CPU_TIME:
-		text_cpu_time(buf, value + row_number(row, column->second));
+		text_cpu_time(buf, value + item_number(shown->second));
 		break;
 	case SINCE_BOOT:
 		text_duration(buf, value);
 		break;
 	}
-	name = rows_alloc(rows, strlen(buf) + 1);
-	return name ? strcpy(name, buf) : "";
+	return keep_text(rows, "%s", buf);
+}
+
+// Where in a row the columns' items are: looked up once for all rows of a format.
+struct places {
+	const struct row *row;
+	size_t source[ARRAY_SIZE(columns)], second[ARRAY_SIZE(columns)], kthread;
+};
+
+static size_t place(const struct row *row, const char *name)
+{
+	const struct gs_item *item = name ? row_item(row, name) : NULL;
+
+	return item ? (size_t)(item - row->items) : SIZE_MAX;
+}
+
+static void find_places(struct places *places, const struct row *row)
+{
+	if (places->row && places->row->format == row->format)
+		return;
+	places->row = row;
+	places->kthread = place(row, "kthread");
+	for (size_t i = 0; i < ARRAY_SIZE(columns); i++) {
+		places->source[i] = place(row, columns[i].source);
+		places->second[i] = place(row, columns[i].second);
+	}
+}
+
+static const struct gs_item *item_at(const struct row *row, size_t index)
+{
+	return index < row->count ? &row->items[index] : NULL;
 }
 
 static struct gs_error *print_short(struct rows *rows)
@@ -90,12 +133,22 @@ static struct gs_error *print_short(struct rows *rows)
 		.columns = headings,
 		.column_count = ARRAY_SIZE(columns),
 	};
+	struct places places = {};
 
 	for (size_t i = 0; i < ARRAY_SIZE(columns); i++)
 		headings[i] = columns[i].table;
 	for (size_t i = 0; i < rows->count; i++) {
+		const struct row *row = &rows->rows[i];
+
+		find_places(&places, row);
 		for (size_t j = 0; j < ARRAY_SIZE(columns); j++) {
-			if (!table_add(&table, cell(rows, &rows->rows[i], &columns[j])))
+			struct shown shown = {
+				.item = item_at(row, places.source[j]),
+				.second = item_at(row, places.second[j]),
+				.kthread = item_number(item_at(row, places.kthread)),
+			};
+
+			if (!table_add(&table, cell(rows, &shown, &columns[j])))
 				return &gs_enomem;
 		}
 	}

@@ -112,10 +112,8 @@ bool item_is_number(const struct gs_item *item)
 	       item->type == GS_ITEM_HEX || item->type == GS_ITEM_DOUBLE;
 }
 
-uint64_t row_number(const struct row *row, const char *name)
+uint64_t item_number(const struct gs_item *item)
 {
-	const struct gs_item *item = row_item(row, name);
-
 	if (!item)
 		return 0;
 	switch (item->type) {
@@ -127,6 +125,11 @@ uint64_t row_number(const struct row *row, const char *name)
 	default:
 		return 0;
 	}
+}
+
+uint64_t row_number(const struct row *row, const char *name)
+{
+	return item_number(row_item(row, name));
 }
 
 const char *item_text(struct rows *rows, const struct gs_item *item)

@@ -43,7 +43,10 @@ void *rows_alloc(struct rows *rows, size_t size);
 /** The item named @p name; NULL if the row has none. */
 const struct gs_item *row_item(const struct row *row, const char *name);
 
-/** Value of a numeric item, negative ones as 0; 0 for an item that is absent or no number. */
+/** Value of a numeric item, negative ones as 0; 0 for no item (NULL) and for what is no number. */
+uint64_t item_number(const struct gs_item *item);
+
+/** item_number() of the item named @p name. */
 uint64_t row_number(const struct row *row, const char *name);
 
 /** True for integers, false for text. */

@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "util/array.h"
+
 size_t utf8_length(const char *s, size_t left)
 {
 	const unsigned char *p = (const unsigned char *)s;
@@ -103,16 +105,22 @@ size_t text_width(const char *s)
 
 void text_size(char buf[TEXT_NUMBER_MAX], uint64_t bytes)
 {
-	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
-	double value = bytes;
+	static const char *const units[] = { "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+	uint64_t tenths;
 	size_t unit = 0;
 
-	// 1023.95 would be shown as 1024.0.
-	while (value >= 1023.95 && unit < 6) {
-		value /= 1024;
-		unit++;
+	if (bytes < 1024) {
+		snprintf(buf, TEXT_NUMBER_MAX, "%" PRIu64 " B", bytes);
+		return;
 	}
-	snprintf(buf, TEXT_NUMBER_MAX, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+	// In whole numbers, since a process list has thousands of these; 1023.95 rounds up into the next unit.
+	for (;; unit++, bytes >>= 10) {
+		tenths = (bytes >> 10) * 10 + ((bytes & 1023) * 10 + 512) / 1024;
+		if (tenths < 10240 || unit + 1 == ARRAY_SIZE(units))
+			break;
+	}
+	snprintf(buf, TEXT_NUMBER_MAX, "%" PRIu64 ".%u %s", tenths / 10,
+		 (unsigned int)(tenths % 10), units[unit]);
 }
 
 void text_cpu_time(char buf[TEXT_NUMBER_MAX], uint64_t ns)
@@ -133,7 +141,8 @@ void text_duration(char buf[TEXT_NUMBER_MAX], uint64_t ns)
 	uint64_t s = ns / 1000000000;
 
 	if (s < 60)
-		snprintf(buf, TEXT_NUMBER_MAX, "%.2fs", ns / 1e9);
+		snprintf(buf, TEXT_NUMBER_MAX, "%" PRIu64 ".%02us", s,
+			 (unsigned int)(ns / 10000000 % 100));
 	else if (s < 3600)
 		snprintf(buf, TEXT_NUMBER_MAX, "%um%02us", (unsigned int)(s / 60),
 			 (unsigned int)(s % 60));
