@@ -22,12 +22,26 @@ struct qemu {
 	char spec[80];
 };
 
+// The socket is there a moment before QEMU listens on it.
+static bool somebody_listens(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
+
+	bool ok = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+
+	close(fd);
+	return ok;
+}
+
 static void wait_for_socket(struct qemu *qemu)
 {
 	for (int i = 0; i < 500; i++) {
 		int status;
 
-		if (access(qemu->socket, F_OK) == 0)
+		if (somebody_listens(qemu->socket))
 			return;
 		if (waitpid(qemu->pid, &status, WNOHANG) == qemu->pid)
 			fail_msg("QEMU ended with status %d", status);
