@@ -281,12 +281,13 @@ static void line_handle(char *text, size_t len)
 	}
 }
 
-static void port_read(void)
+// False if there was nothing to read.
+static bool port_read(void)
 {
 	ssize_t n = read(port, line + line_len, sizeof(line) - line_len);
 
 	if (n <= 0)
-		return;
+		return false;
 	line_len += n;
 	char *start = line;
 
@@ -303,6 +304,7 @@ static void port_read(void)
 	memmove(line, start, line_len);
 	if (line_len == sizeof(line))
 		line_len = 0;
+	return true;
 }
 
 static void on_signal(int signal)
@@ -364,9 +366,10 @@ static void serve(const sigset_t *open_mask)
 		relay(&cmd.err, 'e');
 	if (fds[3].revents && cmd.in >= 0)
 		command_feed();
-	if (fds[0].revents & POLLIN)
-		port_read();
-	else if (fds[0].revents & POLLHUP)
+	// A port that is hung up is readable as well, without end; what a client left behind is read first.
+	bool got = (fds[0].revents & POLLIN) && port_read();
+
+	if (!got && fds[0].revents & POLLHUP)
 		port_idle = true;
 }
 
