@@ -17,6 +17,8 @@ enum {
 	// Tables have been aligned to 8 bytes, and to 4 in v7.
 	TABLE_ALIGN = 4,
 	MAX_RANGES = 64,
+	// Regular offsets fit at several places: only relative_base tells which one it is.
+	MAX_BASE_SCANS = 16,
 };
 
 // A kernel image has some tens of MiB; what is larger is searched as far as this.
@@ -35,6 +37,8 @@ struct search {
 	struct kallsyms kallsyms;
 	size_t token_table, token_index, num_syms, names;
 	uint64_t steps;
+	// Scans of the whole buffer for a relative_base that may still be done.
+	int base_scans;
 };
 
 static uint32_t u32_at(const struct search *search, size_t offset)
@@ -231,7 +235,7 @@ static bool anchors_agree(const struct search *search, enum kallsyms_encoding en
 }
 
 // relative_base lies behind the offsets in every version that has one; else anywhere.
-static bool find_base(const struct search *search, size_t offsets_end, uint64_t base, size_t *ret)
+static bool find_base(struct search *search, size_t offsets_end, uint64_t base, size_t *ret)
 {
 	size_t near = (offsets_end + 7) & ~(size_t)7;
 
@@ -239,6 +243,8 @@ static bool find_base(const struct search *search, size_t offsets_end, uint64_t 
 		*ret = near;
 		return true;
 	}
+	if (search->base_scans-- <= 0)
+		return false;
 	for (size_t at = 0; at + sizeof(base) <= search->size; at += sizeof(base)) {
 		if (u64_at(search, at) == base) {
 			*ret = at;
@@ -386,6 +392,7 @@ bool kallsyms_search_buffer(const uint8_t *buf, size_t size, uint64_t address, s
 		.address = address,
 		.anchors = anchors,
 		.anchor_count = anchor_count,
+		.base_scans = MAX_BASE_SCANS,
 	};
 	bool found = search_buffer(&search, ret);
 
