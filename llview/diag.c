@@ -92,6 +92,25 @@ static LLVMMetadataRef location_of_neighbours(LLVMValueRef inst)
 	return NULL;
 }
 
+// LLVM gives no place to what it made out of several: the detector then, at least.
+static struct lv_place place_of_detector(struct lv *lv, LLVMValueRef fn)
+{
+	const char *strings = lv->strings.v;
+
+	for (size_t i = 0; i < lv->detectors.count; i++) {
+		const struct gs_fat_site *site = &lv->sites.v[lv->detectors.v[i].fat.site];
+
+		if (lv->detectors.v[i].function != fn)
+			continue;
+		return (struct lv_place){
+			.file = lv_format("%s", strings + site->file),
+			.function = lv_format("%s", strings + site->function),
+			.line = site->line,
+		};
+	}
+	return lv_place_of_global(lv, fn);
+}
+
 struct lv_place lv_place_of(struct lv *lv, LLVMValueRef inst)
 {
 	LLVMMetadataRef loc = useful_location(inst);
@@ -102,7 +121,7 @@ struct lv_place lv_place_of(struct lv *lv, LLVMValueRef inst)
 		loc = location_of_neighbours(inst);
 	if (loc)
 		return place_of_location(lv, loc);
-	return lv_place_of_global(lv, LLVMGetBasicBlockParent(LLVMGetInstructionParent(inst)));
+	return place_of_detector(lv, LLVMGetBasicBlockParent(LLVMGetInstructionParent(inst)));
 }
 
 static struct lv_place place_of_variable(struct lv *lv, LLVMValueRef global)

@@ -13,6 +13,7 @@
 
 #include "emit.h"
 #include "find.h"
+#include "globals.h"
 #include "ir.h"
 #include "process.h"
 
@@ -244,6 +245,8 @@ static struct gs_error *run_backend(struct lv *lv, const struct backend *backend
 	LLVMModuleRef module = LLVMCloneModule(lv->module);
 
 	err = prepare(lv, module, backend, machine);
+	if (!err)
+		lv_order_globals(module);
 	if (!err && ptx)
 		add_sections(lv, module, ptx);
 	if (!err)

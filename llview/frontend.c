@@ -23,7 +23,7 @@ static char *const fixed_args[] = {
 	"-target", "bpfel", "-mcpu=v4", "-O2", "-Xclang", "-disable-llvm-passes", "-g", "-emit-llvm",
 	"-c", "-std=gnu11", "-ffreestanding", "-fwrapv", "-fno-strict-aliasing",
 	"-fno-delete-null-pointer-checks", "-fno-finite-loops", "-ftrivial-auto-var-init=zero",
-	"-fno-jump-tables", "-fno-stack-protector", "-fno-addrsig", "-Wall", "-Wextra",
+	"-fno-jump-tables", "-fno-discard-value-names", "-fno-stack-protector", "-fno-addrsig", "-Wall", "-Wextra",
 	"-Wno-unused-parameter", "-Wno-unused-command-line-argument",
 };
 

@@ -9,6 +9,7 @@
 
 #include <llvm-c/Analysis.h>
 
+#include "globals.h"
 #include "ir.h"
 
 void lv_enomem(void)
@@ -126,7 +127,7 @@ static struct gs_error *run_local(struct lv *lv)
 SIMPLE(run_detectors, lv_clean(lv), lv_refuse_early(lv), lv_detectors(lv))
 SIMPLE(run_bitfields, lv_bitfields(lv))
 SIMPLE(run_records, lv_refuse_late(lv), lv_records(lv))
-SIMPLE(run_bounds, lv_bounds(lv))
+SIMPLE(run_bounds, lv_refuse_circles(lv), lv_bounds(lv))
 SIMPLE(run_loads, lv_loads(lv), lv_budget(lv), lv_lower(lv))
 
 static const struct {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "provenance.h"
 
+#include <string.h>
+
 #include <llvm-c/Target.h>
 
 #include "ir.h"
@@ -278,7 +280,6 @@ static struct lv_extent select_extent(struct lv_provenance *prov, LLVMValueRef s
 // Bytes from a constant pointer to the end of the local object that it points into; 0 if it is none.
 static uint64_t bytes_behind(struct lv *lv, LLVMValueRef pointer)
 {
-	LLVMTargetDataRef layout = LLVMGetModuleDataLayout(lv->module);
 	uint64_t offset = 0;
 
 	while (LLVMIsAConstantExpr(pointer)) {
@@ -292,7 +293,6 @@ static uint64_t bytes_behind(struct lv *lv, LLVMValueRef pointer)
 		offset += LLVMConstIntGetZExtValue(sum);
 		pointer = LLVMGetOperand(pointer, 0);
 	}
-	(void)layout;
 	if (!LLVMIsAGlobalVariable(pointer))
 		return 0;
 
@@ -405,8 +405,10 @@ char *lv_origin_words(struct lv_provenance *prov, LLVMValueRef pointer)
 
 	const char *name = LLVMGetValueName2(object, &length);
 
+	// Inlining and splitting add suffixes: "name.sroa.0.i".
 	if (LLVMIsAAllocaInst(object))
-		return length ? lv_format("stack object %s", name) : lv_format("stack object");
+		return length ? lv_format("stack object %.*s", (int)strcspn(name, "."), name) :
+				lv_format("stack object");
 	if (lv_starts(name, "gs.sizes."))
 		return lv_format("sizes of the objects in a constant table");
 	if (lv_starts(name, ".str") || LLVMIsConstantString(LLVMGetInitializer(object)))

@@ -216,11 +216,35 @@ static void refuse_call_late(struct lv *lv, LLVMValueRef call)
 	lv_error(lv, call, "%s() cannot be inlined into the detector", name);
 }
 
+// What each of many GPU threads has room for; a kernel stack is smaller.
+enum { MAX_STACK = 64 << 10 };
+
+static void refuse_big_stack(struct lv *lv, const struct lv_values *list)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < list->count; i++) {
+		if (!LLVMIsAAllocaInst(list->v[i]))
+			continue;
+
+		uint64_t count = LLVMConstIntGetZExtValue(LLVMGetOperand(list->v[i], 0));
+		uint64_t bytes;
+
+		if (__builtin_mul_overflow(lv_size(lv, LLVMGetAllocatedType(list->v[i])), count, &bytes) ||
+		    __builtin_add_overflow(total, bytes, &total) || total > MAX_STACK) {
+			lv_error(lv, list->v[i], "%llu bytes of local variables, at most %d fit on the stack; make "
+				 "large ones static", (unsigned long long)total, MAX_STACK);
+			return;
+		}
+	}
+}
+
 void lv_refuse_late(struct lv *lv)
 {
 	for (size_t d = 0; d < lv->detectors.count; d++) {
 		_cleanup_values_ struct lv_values list = lv_instructions(lv->detectors.v[d].function);
 
+		refuse_big_stack(lv, &list);
 		for (size_t i = 0; i < list.count; i++) {
 			if (LLVMIsACallInst(list.v[i]))
 				refuse_call_late(lv, list.v[i]);

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What compiled detectors do, on the CPU, over made-up kernel memory."""
+import struct
+import unittest
+
+from support import (ABSENT, DIRECT, STOP_BOUNDS, STOP_BUDGET, STOP_NONE, STOP_TRAP, Case, Memory)
+
+INIT = ("symbol", "init_task", "")
+TASK = "struct", "task_struct"
+
+
+def off(path):
+    return ("offset", "task_struct", path)
+
+
+class Fields(Case):
+    def tasks(self, memory, at, layout):
+        for i, start in enumerate(at):
+            following = at[(i + 1) % len(at)]
+            memory.put(start + layout["pid"], "i", i + 1)
+            memory.text(start + layout["comm"], f"task{i + 1}")
+            memory.put(start + layout["tasks"], "Q", DIRECT + following + layout["tasks"])
+            memory.put(start + layout["weight"], "Q", 1000 + i)
+            memory.put(start + layout["half"], "H", 7 + i)
+
+    def walk(self, layout, at=(0x1000, 0x5000, 0x3000), last=None, budget=1000):
+        detector = self.build("list.c")
+        memory = Memory()
+        self.tasks(memory, at, layout)
+        if last is not None:
+            memory.put(at[-1] + layout["tasks"], "Q", last)
+        return detector.run(memory, {
+            INIT: DIRECT + at[0], off(".pid"): layout["pid"], off(".comm"): layout["comm"],
+            off(".tasks"): layout["tasks"], off(".tasks.next"): layout["tasks"],
+            off(".load[2].weight"): layout["weight"],
+            off(".load[1].half[1]"): layout["half"]}, budget=budget)
+
+    local = {"pid": 0, "comm": 4, "tasks": 24, "weight": 72, "half": 66}
+    moved = {"pid": 0x4f0, "comm": 0x7c3, "tasks": 0x3a8, "weight": 8, "half": 0x902}
+
+    def test_offsets_come_from_slots(self):
+        expected = [(1, "task1", 1000, 7), (2, "task2", 1001, 8), (3, "task3", 1002, 9)]
+        for layout in self.local, self.moved:
+            result = self.walk(layout)
+            self.assertEqual(result.rows, expected)
+            self.assertEqual((result.stop, result.faults), (STOP_NONE, 0))
+
+    def test_list_that_ends_in_nothing_yields_zeroes_until_the_budget_is_gone(self):
+        result = self.walk(self.moved, last=0xdead000000000100, budget=10)
+        self.assertEqual(result.rows[3], (0, "", 0, 0))
+        self.assertEqual(result.stop, STOP_BUDGET)
+        self.assertGreater(result.faults, 0)
+
+    def test_cyclic_list_ends_by_budget(self):
+        result = self.walk(self.local, last=DIRECT + 0x5000 + 24, budget=7)
+        self.assertEqual([r[0] for r in result.rows], [1, 2, 3, 2, 3, 2, 3, 2])
+        self.assertEqual((result.stop, result.budget), (STOP_BUDGET, 0))
+
+    def test_manifest(self):
+        manifest = self.build("list.c").manifest
+        self.assertEqual(manifest.detectors, [{
+            "name": "list", "function": "gs_run_list", "description": "every task", "period_ms": 250,
+            "budget": 500, "output": 4096,
+            "site": {"file": "run/list.c", "function": "gs_run_list", "line": 4, "column": 0}}])
+        slot = manifest.slot(*off(".load[2].weight"))
+        self.assertEqual((slot["type_kind"], slot["flags"], slot["size"], slot["value"]), (4, 2, 8, 72))
+        self.assertEqual((slot["site"]["file"], slot["site"]["line"]), ("run/list.c", 9))
+        self.assertEqual(manifest.slot(*off(".comm"))["flags"], 0)
+        self.assertEqual([f["format"] for f in manifest.formats], ["pid=%d comm=%s weight=%llu half=%u"])
+
+    def test_bit_fields_at_their_local_places(self):
+        memory = Memory()
+        word = 1 | (-5 & 63) << 1
+        memory.put(0x100 + 88, "QQ", word, 0x123456789a)
+        result = self.bits(memory, {})
+        self.assertEqual(result.rows[0][:2], (1, -5))
+
+    def bits(self, memory, slots):
+        return self.build("bitfields.c").run(memory, {INIT: DIRECT + 0x100, **slots})
+
+    def place(self, name, start, size, bit, width, sign):
+        """Slots of a bit field: as libbpf's bpf_core_calc_field_relo() computes them."""
+        return {off(name): start, ("size", "task_struct", name): size,
+                ("lshift", "task_struct", name): 64 - (bit + width),
+                ("rshift", "task_struct", name): 64 - width}
+
+    def test_bit_fields_elsewhere(self):
+        memory = Memory()
+        memory.put(0x100 + 0x20, "B", 0x10)
+        memory.put(0x100 + 0x30, "H", (-17 & 63) << 9)
+        memory.put(0x100 + 0x40, "Q", 0xabcdef0123 << 20)
+        result = self.bits(memory, {
+            **self.place(".in_execve", 0x20, 1, 4, 1, False),
+            **self.place(".nice", 0x30, 2, 9, 6, True),
+            **self.place(".wide", 0x40, 8, 20, 40, False)})
+        self.assertEqual(result.rows, [(1, -17, 0xabcdef0123), (1, -1, 0)])
+
+    def test_bit_fields_that_became_whole_fields(self):
+        memory = Memory()
+        memory.put(0x100 + 0x20, "I", 1)
+        memory.put(0x100 + 0x30, "i", -3)
+        memory.put(0x100 + 0x40, "Q", 5)
+        result = self.bits(memory, {
+            **self.place(".in_execve", 0x20, 4, 0, 32, False),
+            **self.place(".nice", 0x30, 4, 0, 32, True),
+            **self.place(".wide", 0x40, 8, 0, 64, False)})
+        self.assertEqual(result.rows[0], (1, -3, 5))
+
+    def test_questions(self):
+        detector = self.build("questions.c")
+        memory = Memory()
+        memory.put(0x200, "q", -9)
+        memory.put(0x300, "i", 4711)
+        memory.text(0x400, "hello")
+        memory.put(0x500, "Q", DIRECT + 0x400)
+        common = {INIT: DIRECT + 0x100, off(".state"): 0x100, off(".name"): 0x400}
+        result = detector.run(memory, {
+            **common, ("symbol", "jiffies", ""): DIRECT + 0x300,
+            ("size", "task_struct", ".comm"): 32, off(".load[2].inverse"): 0x4444,
+            ("enum-value", "zone_type", "ZONE_DMA32"): 3, ("type-size", "folio", ""): 64})
+        self.assertEqual(result.rows, [(1, 32, 0x4444, 1), (1, 64), (1, 3), (-9,), ("ticks",), (4711,),
+                                       ("hello",)])
+
+        result = detector.run(memory, {
+            **common, off(".state"): ABSENT, off(".name"): ABSENT, ("exists", "task_struct", ".name"): 0,
+            ("type-exists", "folio", ""): 0, ("type-size", "folio", ""): 0,
+            ("enum-exists", "zone_type", "ZONE_DMA32"): 0,
+            ("enum-value", "zone_type", "ZONE_DMA32"): 0})
+        self.assertEqual(result.rows[1:], [(0, 0), (0, 0), (0,), ("no ticks",)])
+        self.assertEqual((result.faults, result.fault_address), (1, (DIRECT + 0x100 + ABSENT) % 2**64))
+
+    def test_what_may_be_absent(self):
+        manifest = self.build("questions.c").manifest
+        optional = {(s["kind"], s["name"], s["path"]) for s in manifest.slots if s["flags"] & 1}
+        self.assertIn(off(".name"), optional)
+        self.assertIn(off(".state"), optional)
+        self.assertIn(("type-size", "folio", ""), optional)
+        self.assertIn(("enum-value", "zone_type", "ZONE_DMA32"), optional)
+        self.assertIn(("symbol", "jiffies", ""), optional)
+        self.assertNotIn(off(".load[2].inverse"), optional)
+        self.assertNotIn(("symbol", "init_task", ""), optional)
+
+
+class Local(Case):
+    def local(self, detector, pid, runs=1, **put):
+        memory = Memory()
+        memory.put(0x100, "i", pid)
+        memory.text(0x104, "kworker")
+        memory.put(0x100 + 24, "Q", 0x1122334455667788)
+        memory.put(0x100 + 104, "Q", put.get("name", 0))
+        memory.put(0x100 + 40, "Q", put.get("weight", 0) % 2**64)
+        memory.put(0x100 + 88, "B", (put.get("nice", 0) & 63) << 1)
+        memory.text(0x800, "kernel text")
+        return self.build("local.c").run(memory, {INIT: DIRECT + 0x100}, name=detector, runs=runs)
+
+    def test_static_variables_keep_their_state(self):
+        results = self.local("state", 5, runs=3)
+        self.assertEqual([r.rows[0] for r in results], [(1, 5, 0), (2, 10, 5), (3, 15, 5)])
+
+    def test_index_inside(self):
+        self.assertEqual(self.local("array", 7).rows, [(), (49,)])
+
+    def test_index_outside_stops(self):
+        for pid in 8, -1, 0x7fffffff:
+            result = self.local("array", pid)
+            self.assertEqual((len(result.rows), result.stop), (1, STOP_BOUNDS), pid)
+            result = self.local("write", pid)
+            self.assertEqual((len(result.rows), result.stop), (1, STOP_BOUNDS), pid)
+
+    def test_stop_names_its_place(self):
+        result = self.local("write", 4)
+        site = self.build("local.c").manifest.sites[result.stop_site]
+        self.assertEqual((site["file"], site["line"]), ("run/local.c", 40))
+
+    def test_tables_of_strings(self):
+        self.assertEqual(self.local("tables", 1).rows, [("sleeping",), ("kthread", 0x200000), (ord("l"),)])
+        result = self.local("tables", 2)
+        self.assertEqual(result.rows, [("dead",), ("", 8), (ord("e"),)])
+        self.assertEqual(result.stop, STOP_NONE)
+        self.assertEqual(self.local("tables", 3).stop, STOP_BOUNDS)
+
+    def test_copies(self):
+        result = self.local("copies", 0, nice=7)
+        self.assertEqual(result.rows, [("kwXrker", "rker", 0x1122334455667788), ("kworker",)])
+        for nice in 9, -1:
+            result = self.local("copies", 0, nice=nice)
+            self.assertEqual((len(result.rows), result.stop), (1, STOP_BOUNDS))
+
+    def test_mixed_pointers(self):
+        for pid, text in (1, "own"), (2, "kworker"), (3, "constant"), (4, "kernel text"):
+            result = self.local("mixed", pid, name=DIRECT + 0x800)
+            self.assertEqual(result.rows, [(text,), (sum(map(ord, text[:3])),)])
+
+    def test_hostile_pointers_are_never_followed_here(self):
+        # 0x400000: where this very process may be mapped; the others: low, NULL, not canonical.
+        for hostile in 0x400000, 1, 0, 0x7fffffffe000, 0x8000000000000000:
+            result = self.local("mixed", 4, name=hostile)
+            self.assertEqual(result.rows, [("",), (0,)])
+            self.assertGreater(result.faults, 0)
+
+    def test_index_turns_a_mixed_pointer(self):
+        # Kernel address plus index wraps into user space; and a local one leaves its object.
+        result = self.local("mixed_index", 1, name=DIRECT + 0x800, weight=-(DIRECT + 0x800) + 0x1000)
+        self.assertEqual((result.rows[1:], result.stop), ([(0,)], STOP_NONE))
+        self.assertEqual(self.local("mixed_index", 0, weight=1).rows[1:], [(ord("w"),)])
+        self.assertEqual(self.local("mixed_index", 0, weight=8).stop, STOP_BOUNDS)
+        self.assertEqual(self.local("mixed_index", 0, weight=DIRECT).stop, STOP_BOUNDS)
+
+
+class Arithmetic(Case):
+    def test_nothing_traps(self):
+        memory = Memory()
+        memory.put(0x100, "i", 65)
+        memory.put(0x100 + 40, "QQQ", 0, 0, 2**64 - 1)
+        result = self.build("arithmetic.c").run(memory, {INIT: DIRECT + 0x100}, name="arithmetic")
+        smallest = -2**63
+        self.assertEqual(result.rows, [
+            (0, 7), (0, 7), (smallest, 0), (2, 2), (32, 64), (2**31 - 1,), (97.5, -1),
+            (-1, ord("c"), 0xfffffff0, DIRECT + 0x100)])
+
+    def test_unreachable_stops(self):
+        for pid, stop, rows in (64, STOP_NONE, 2), (65, STOP_TRAP, 1), (66, STOP_TRAP, 1):
+            memory = Memory()
+            memory.put(0x100, "i", pid)
+            result = self.build("arithmetic.c").run(memory, {INIT: DIRECT + 0x100}, name="impossible")
+            self.assertEqual((result.stop, len(result.rows)), (stop, rows))
+
+
+class Records(Case):
+    def test_records(self):
+        memory = Memory()
+        memory.put(0x100, "i", 3)
+        memory.data[0x104:0x104 + 16] = b"sixteen bytes lg"
+        memory.put(0x100 + 40, "Q", 99)
+        memory.put(0x100 + 104, "Q", DIRECT + 0x800)
+        memory.text(0x800, "name")
+        result = self.build("records.c").run(memory, {INIT: DIRECT + 0x100})
+        comm = "sixteen bytes lg"
+        self.assertEqual(result.records, [
+            (2, 3, comm, 3), (3, 0, 99, comm), (1, 0, "name", "nam", 5), (1, 0, 12345, 0, 0, 1), (1, 0)])
+
+    def test_string_up_to_unreadable_memory(self):
+        memory = Memory(0x1000)
+        memory.put(0x100 + 104, "Q", DIRECT + 0xffc)
+        memory.data[0xffc:] = b"tail"
+        result = self.build("records.c").run(memory, {INIT: DIRECT + 0x100})
+        self.assertEqual(result.rows[0], ("tail", "tai", 5))
+
+    def test_buffer_that_is_too_small(self):
+        result = self.build("records.c").run(Memory(), {INIT: DIRECT + 0x100}, out_size=64)
+        self.assertGreater(result.out_lost, 0)
+        self.assertEqual(result.stop, STOP_NONE)
+
+
+class Programs(Case):
+    def test_several_files(self):
+        detector = self.build("two_a.c", "two_b.c", args=("-D", "HALVES=2"))
+        self.assertEqual([d["name"] for d in detector.manifest.detectors], ["one", "two"])
+        memory = Memory()
+        memory.put(0x100, "i", 84)
+        memory.put(0x100 + 96, "Q", DIRECT + 0x200)
+        memory.put(0x200, "i", 6)
+        slots = {INIT: DIRECT + 0x100}
+        self.assertEqual([r.rows for r in detector.run(memory, slots, name="two", runs=2)],
+                         [[(42, 41)], [(42, 42)]])
+        self.assertEqual(detector.run(memory, slots, name="one").rows, [(3,)])
+
+    def test_callbacks_and_loops(self):
+        detector = self.build("callback.c")
+        memory = Memory()
+        memory.put(0x100, "i", 1)
+        memory.put(0x100 + 96, "Q", DIRECT + 0x200)
+        memory.put(0x200, "i", 2)
+        slots = {INIT: DIRECT + 0x100}
+        self.assertEqual(detector.run(memory, slots, name="callback").rows,
+                         [(1, 0), (2, 0), (1, 1), (2, 1)])
+        for name in "endless", "irreducible":
+            result = detector.run(memory, slots, name=name, budget=1000)
+            self.assertEqual((result.stop, result.budget), (STOP_BUDGET, 0), name)
+
+    def test_output_is_the_same_each_time(self):
+        with open(self.build("local.c").path, "rb") as f:
+            first = f.read()
+        del self.built[("local.c",)]
+        with open(self.build("local.c").path, "rb") as f:
+            self.assertEqual(first, f.read())
+
+
+if __name__ == "__main__":
+    unittest.main()
