@@ -6,20 +6,29 @@
 // Value of ctx->record while a record is under construction that did not fit.
 #define RECORD_LOST UINT32_MAX
 
-static struct gs_record_header *record(struct gs_ctx *ctx)
+#ifdef __NVPTX__
+typedef uint64_t __attribute__((may_alias)) string_word;
+#define word_aligned(p) (((uintptr_t)(p) & 7) == 0)
+#else
+typedef uint64_t __attribute__((aligned(1), may_alias)) string_word;
+#define word_aligned(p) true
+#endif
+
+static bool under_construction(const struct gs_ctx *ctx)
 {
-	if (!ctx->record || ctx->record == RECORD_LOST)
-		return 0;
-	return (struct gs_record_header *)(ctx->out + (ctx->record - 1));
+	return ctx->record && ctx->record != RECORD_LOST;
 }
 
-// Bytes that the record may still grow by; a multiple of 8.
-static uint32_t room(const struct gs_ctx *ctx, const struct gs_record_header *header)
+// True if @size bytes fit at ctx->record; false also for 0 (none) and RECORD_LOST, as 32 bits never hold them.
+static inline __attribute__((always_inline)) bool fits(const struct gs_ctx *ctx, uint32_t size)
 {
-	uint32_t in_buffer = ctx->out_size - (ctx->record - 1);
-	uint32_t limit = in_buffer < GS_RECORD_MAX_SIZE ? in_buffer : GS_RECORD_MAX_SIZE;
+	return (uint64_t)(ctx->record - 1) + 1 + size <= ctx->out_size;
+}
 
-	return limit > header->size ? (limit - header->size) & ~7u : 0;
+__attribute__((noinline, cold)) void gs_rt_lose(struct gs_ctx *ctx)
+{
+	if (ctx->record)
+		ctx->record = RECORD_LOST;
 }
 
 __attribute__((noinline)) void gs_rt_begin(struct gs_ctx *ctx, uint32_t kind, uint32_t severity,
@@ -35,143 +44,152 @@ __attribute__((noinline)) void gs_rt_begin(struct gs_ctx *ctx, uint32_t kind, ui
 
 	struct gs_record_header *header = (struct gs_record_header *)(ctx->out + start);
 
-	header->size = sizeof(*header);
 	header->kind = (uint16_t)kind;
 	header->nargs = (uint16_t)nargs;
 	header->format = format;
 	header->severity = (uint16_t)severity;
-	header->flags = 0;
 	header->time_ns = ctx->now_ns;
 	header->run = ctx->run;
-	ctx->record = start + 1;
+	ctx->record = start + (uint32_t)sizeof(*header);
 }
 
-__attribute__((noinline)) void gs_rt_arg(struct gs_ctx *ctx, uint64_t value)
+inline __attribute__((always_inline)) void gs_rt_arg(struct gs_ctx *ctx, uint64_t value)
 {
-	struct gs_record_header *header = record(ctx);
-
-	if (!header)
-		return;
-	if (room(ctx, header) < 8) {
-		ctx->record = RECORD_LOST;
+	if (__builtin_expect(!fits(ctx, 8), 0)) {
+		gs_rt_lose(ctx);
 		return;
 	}
-	*(uint64_t *)((uint8_t *)header + header->size) = value;
-	header->size += 8;
+	*(uint64_t *)(ctx->out + ctx->record) = value;
+	ctx->record += 8;
 }
 
-// Room for a string's bytes behind its first word: *max_ret is what it may be long.
-static uint8_t *string_begin(struct gs_ctx *ctx, uint64_t max, uint32_t *max_ret)
+// Copy up to @size bytes, until a NUL; returns how many came before it. Whole words are written: what
+// lies behind the NUL in the last one is zero.
+static uint32_t copy_string(uint8_t *to, uint64_t from, uint32_t size, bool *nul_ret)
 {
-	struct gs_record_header *header = record(ctx);
+	uint32_t i = 0;
 
-	if (!header)
-		return 0;
+	*nul_ret = false;
+	if (word_aligned(to) && word_aligned(from)) {
+		for (; size - i >= 8; i += 8) {
+			uint64_t word = *(const volatile string_word *)(from + i);
+			// The lowest set bit is that of the first zero byte; those above may be false alarms.
+			uint64_t zeros = (word - UINT64_C(0x0101010101010101)) & ~word &
+					 UINT64_C(0x8080808080808080);
 
-	uint32_t left = room(ctx, header);
+			if (zeros) {
+				uint64_t before = (zeros & -zeros) >> 7;
 
-	if (left < 8) {
-		ctx->record = RECORD_LOST;
+				*(string_word *)(to + i) = word & (before - 1);
+				*nul_ret = true;
+				return i + (uint32_t)__builtin_ctzll(before) / 8;
+			}
+			*(string_word *)(to + i) = word;
+		}
+	}
+	for (; i < size; i++) {
+		uint8_t byte = *(const volatile uint8_t *)(from + i);
+
+		if (!byte) {
+			*nul_ret = true;
+			return i;
+		}
+		to[i] = byte;
+	}
+	return i;
+}
+
+// Where a string's bytes go, and how many of them may; 0: nowhere.
+static uint8_t *string_begin(struct gs_ctx *ctx, uint64_t max, uint32_t *size_ret, bool *limited_ret)
+{
+	if (!fits(ctx, 8)) {
+		gs_rt_lose(ctx);
 		return 0;
 	}
+
+	uint32_t room = (ctx->out_size - ctx->record - 8) & ~7u;
+
 	if (max > GS_RECORD_MAX_STRING)
 		max = GS_RECORD_MAX_STRING;
-	// One more than fits: reaching it means that the record is lost rather than the string cut.
-	if (max > left - 8)
-		max = (uint64_t)left - 8 + 1;
-	*max_ret = (uint32_t)max;
-	return (uint8_t *)header + header->size + 8;
+	*limited_ret = max > room;
+	*size_ret = *limited_ret ? room : (uint32_t)max;
+	return (uint8_t *)(ctx->out + ctx->record + 8);
 }
 
-static void string_end(struct gs_ctx *ctx, uint32_t len, uint64_t flags)
+static void string_end(struct gs_ctx *ctx, uint8_t *to, uint32_t len, uint64_t flags)
 {
-	struct gs_record_header *header = record(ctx);
 	uint32_t padded = (len + 7) & ~7u;
 
-	if (padded > room(ctx, header) - 8) {
-		ctx->record = RECORD_LOST;
-		return;
-	}
-
-	uint8_t *at = (uint8_t *)header + header->size;
-
-	*(uint64_t *)at = len | flags;
 	for (uint32_t i = len; i < padded; i++)
-		at[8 + i] = 0;
-	header->size += 8 + padded;
+		to[i] = 0;
+	*(uint64_t *)(to - 8) = len | flags;
+	ctx->record += 8 + padded;
 }
 
 __attribute__((noinline)) void gs_rt_arg_str(struct gs_ctx *ctx, uint64_t address, uint64_t max)
 {
-	uint32_t limit;
-	uint8_t *to = string_begin(ctx, max, &limit);
+	uint32_t size, len = 0;
+	bool limited;
+	uint8_t *to = string_begin(ctx, max, &size, &limited);
 
 	if (!to)
 		return;
-
-	uint32_t room_bytes = room(ctx, record(ctx)) - 8;
-	uint32_t len = 0;
-	uint64_t page = 0;
-
-	while (len < limit) {
+	while (len < size) {
 		uint64_t from = address + len;
+		// from < address: the string runs over the end of the address space.
+		uint64_t page = from < address ? 0 : gs_rt_page(ctx, from);
+		uint64_t offset = from & GS_RT_PAGE_MASK;
+		uint32_t chunk = (uint32_t)(GS_RT_PAGE_SIZE - offset);
+		bool nul;
 
-		if (!page || (from & GS_RT_PAGE_MASK) == 0) {
-			// from < address: the string runs over the end of the address space.
-			page = from < address ? 0 : gs_rt_page(ctx, from);
-			if (!page) {
-				gs_rt_fault(ctx, from);
-				string_end(ctx, len, GS_RECORD_STRING_FAULT);
-				return;
-			}
-		}
-
-		uint8_t byte = *(const volatile uint8_t *)(page + (from & GS_RT_PAGE_MASK));
-
-		if (!byte) {
-			string_end(ctx, len, 0);
+		if (!page) {
+			gs_rt_fault(ctx, from);
+			string_end(ctx, to, len, GS_RECORD_STRING_FAULT);
 			return;
 		}
-		if (len < room_bytes)
-			to[len] = byte;
-		len++;
+		if (chunk > size - len)
+			chunk = size - len;
+		len += copy_string(to + len, page + offset, chunk, &nul);
+		if (nul) {
+			string_end(ctx, to, len, 0);
+			return;
+		}
 	}
-	string_end(ctx, len, GS_RECORD_STRING_CUT);
+	// The buffer ended before the string did.
+	if (limited)
+		gs_rt_lose(ctx);
+	else
+		string_end(ctx, to, len, GS_RECORD_STRING_CUT);
 }
 
 __attribute__((noinline)) void gs_rt_arg_str_local(struct gs_ctx *ctx, const char *s, uint64_t max)
 {
-	uint32_t limit;
-	uint8_t *to = string_begin(ctx, max, &limit);
+	uint32_t size;
+	bool limited, nul;
+	uint8_t *to = string_begin(ctx, max, &size, &limited);
 
 	if (!to)
 		return;
 
-	uint32_t room_bytes = room(ctx, record(ctx)) - 8;
-	uint32_t len = 0;
+	uint32_t len = copy_string(to, (uint64_t)s, size, &nul);
 
-	for (; len < limit; len++) {
-		char byte = s[len];
-
-		if (!byte) {
-			string_end(ctx, len, 0);
-			return;
-		}
-		if (len < room_bytes)
-			to[len] = (uint8_t)byte;
-	}
-	string_end(ctx, len, GS_RECORD_STRING_CUT);
+	if (!nul && limited)
+		gs_rt_lose(ctx);
+	else
+		string_end(ctx, to, len, nul ? 0 : GS_RECORD_STRING_CUT);
 }
 
 __attribute__((noinline)) void gs_rt_end(struct gs_ctx *ctx)
 {
-	struct gs_record_header *header = record(ctx);
+	uint32_t size = ctx->record - ctx->out_used;
 
-	if (header) {
-		if (ctx->faults != ctx->record_faults)
-			header->flags |= GS_RECORD_F_FAULT;
-		ctx->out_used += header->size;
-	} else if (ctx->record == RECORD_LOST) {
+	if (under_construction(ctx) && size <= GS_RECORD_MAX_SIZE) {
+		struct gs_record_header *header = (struct gs_record_header *)(ctx->out + ctx->out_used);
+
+		header->size = size;
+		header->flags = ctx->faults != ctx->record_faults ? GS_RECORD_F_FAULT : 0;
+		ctx->out_used = ctx->record;
+	} else if (ctx->record) {
 		ctx->out_lost++;
 	}
 	ctx->record_faults = ctx->faults;

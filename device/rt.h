@@ -57,6 +57,8 @@ void gs_rt_arg_str(struct gs_ctx *ctx, uint64_t address, uint64_t max);
 /** A string in local memory, of which @p max bytes may be read. */
 void gs_rt_arg_str_local(struct gs_ctx *ctx, const char *s, uint64_t max);
 void gs_rt_end(struct gs_ctx *ctx);
+/** The record under construction does not fit. */
+void gs_rt_lose(struct gs_ctx *ctx);
 
 uint64_t gs_rt_now(struct gs_ctx *ctx);
 uint64_t gs_rt_run(struct gs_ctx *ctx);

@@ -70,7 +70,7 @@ struct gs_ctx {
 	uint64_t fault_fn, fault_arg;
 	/** Segment of the last translation: a hint. */
 	uint32_t segment_hint;
-	/** Offset in `out` of the record under construction plus one; 0: none. */
+	/** Offset in `out` behind the record under construction, which began at `out_used`; 0: none. The runtime's. */
 	uint32_t record;
 	/** Value of `faults` when the last record was finished, for GS_RECORD_F_FAULT. */
 	uint64_t record_faults;
