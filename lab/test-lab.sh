@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# A quick test of the lab itself: one guest through its life. PASS and FAIL lines; exit status 1 if one failed.
+# A quick test of the lab itself: one guest through its life. Prints PASS and FAIL lines; exit status
+# 1 if one failed.
 # shellcheck disable=SC2317,SC2016
 set -euo pipefail
 

@@ -223,7 +223,8 @@ static int run(const char *command, bool input, int64_t deadline)
 		switch (frame.type) {
 		case 'o':
 		case 'e':
-			if (!frame_copy(frame.len, frame.type == 'o' ? STDOUT_FILENO : STDERR_FILENO,
+			if (!frame_copy(frame.len,
+					frame.type == 'o' ? STDOUT_FILENO : STDERR_FILENO,
 					deadline))
 				goto timeout;
 			break;

@@ -245,7 +245,8 @@ static ssize_t unhex(char *text)
 
 static void line_handle(char *text, size_t len)
 {
-	if (len < 2 + NONCE_LEN || text[1] != ' ' || strspn(text + 2, "0123456789abcdef") < NONCE_LEN)
+	if (len < 2 + NONCE_LEN || text[1] != ' ' ||
+	    strspn(text + 2, "0123456789abcdef") < NONCE_LEN)
 		return;
 	char nonce[NONCE_LEN + 1];
 	char *rest = text + 2 + NONCE_LEN;

@@ -17,7 +17,8 @@ int hog_main(int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	for (;;) {
-		void *p = mmap(NULL, STEP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		void *p = mmap(NULL, STEP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			       0);
 
 		if (p == MAP_FAILED) {
 			perror("hog: mmap");

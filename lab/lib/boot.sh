@@ -32,13 +32,13 @@ boot_help()
 # Without la57 the guest's page tables have 4 levels, as on most machines; "max" alone gives 5.
 boot_default_cpu=max,la57=off
 
-# QEMU 7.2 computes the flags after an unlocked cmpxchg16b from stale state; an interrupt right behind it saves
-# that as RFLAGS (seen: half a pointer), and the guest dies of a double fault or a wild memcpy. SLUB uses
-# the instruction all the time, unless the CPU says that it has none.
+# QEMU 7.2 computes the flags after an unlocked cmpxchg16b from stale state; an interrupt right
+# behind it saves that as RFLAGS (seen: half a pointer), and the guest dies of a double fault or a
+# wild memcpy. SLUB uses the instruction all the time, unless the CPU says that it has none.
 boot_cpu_quirks=cx16=off
 
-# All CPUs in one thread of QEMU: no race between one CPU's patching of kernel code and another's execution of
-# it, and less CPU time for a boot than with a thread for each.
+# All CPUs in one thread of QEMU: no race between one CPU's patching of kernel code and another's
+# execution of it, and less CPU time for a boot than with a thread for each.
 boot_accel=tcg,thread=single
 
 # A stale guest's files go; a live one's stay, and the boot fails.
@@ -100,7 +100,8 @@ boot_wait()
 
 boot_main()
 {
-	local kernel=6.1 flavour=cloud size=512M smp=2 cpu=$boot_default_cpu procs=0 append='' seconds=1800 wait=180
+	local kernel=6.1 flavour=cloud size=512M smp=2 cpu=$boot_default_cpu procs=0 append=''
+	local seconds=1800 wait=180
 	local image initramfs kernel_dir='' port channel started=$EPOCHREALTIME boot_why='' boot_pid took
 
 	guest_name "${1:-}"
@@ -144,7 +145,8 @@ boot_main()
 	fi
 	initramfs=$(initramfs_build "$kernel_dir")
 	boot_claim
-	printf '%s\n' "kernel=${kernel_dir:+$kernel-$flavour}" "image=$image" "ram=$size" "smp=$smp" "cpu=$cpu" "procs=$procs" \
+	printf '%s\n' "kernel=${kernel_dir:+$kernel-$flavour}" "image=$image" \
+		"ram=$size" "smp=$smp" "cpu=$cpu" "procs=$procs" \
 		"timeout=$seconds" >"$dir/config"
 	boot_start "$seconds" qemu-system-x86_64 \
 		-name "$guest" -accel "$boot_accel" -cpu "$cpu,$boot_cpu_quirks" -smp "$smp" -m "$size" \

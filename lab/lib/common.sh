@@ -50,7 +50,8 @@ guest_name()
 	dir=$state_root/$guest
 	ram=$ram_root/gpusentinel-lab-$guest.ram
 	# sun_path of a Unix socket holds 107 characters.
-	[ ${#dir} -le 90 ] || die "$state_root: too long a path for sockets; set GPUSENTINEL_LAB to a shorter one"
+	[ ${#dir} -le 90 ] ||
+		die "$state_root: too long a path for sockets; set GPUSENTINEL_LAB to a shorter one"
 }
 
 # Print the pid of this guest's QEMU; fails if it does not run. A pid file alone proves nothing: the

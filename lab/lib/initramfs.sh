@@ -11,8 +11,8 @@ module_find()
 {
 	local tree=$1 name=${2//[-_]/[-_]}
 
-	find "$tree" \( -name "$name.ko" -o -name "$name.ko.xz" -o -name "$name.ko.zst" -o -name "$name.ko.gz" \) \
-		-print -quit
+	find "$tree" \( -name "$name.ko" -o -name "$name.ko.xz" -o -name "$name.ko.zst" \
+		-o -name "$name.ko.gz" \) -print -quit
 }
 
 module_unpack()

@@ -50,7 +50,8 @@ kernel_mirror()
 	while read -r uri release; do
 		case $uri:$release in
 		cdrom:*) ;;
-		*:bullseye | *:bookworm | *:trixie | *:forky | *:sid | *:oldstable | *:stable | *:testing | *:unstable)
+		*:bullseye | *:bookworm | *:trixie | *:forky | *:sid | \
+			*:oldstable | *:stable | *:testing | *:unstable)
 			printf '%s\n' "$uri"
 			return
 			;;
@@ -150,7 +151,8 @@ kernel_choose()
 		version=$(sed -E 's/^linux-image-([0-9]+\.[0-9]+).*/\1/' <<<"$name")
 		if [ "$version" != "$want" ]; then
 			[ -n "$later" ] || continue
-			[ "$(printf '%s\n' "$want" "$version" | sort -V | tail -n 1)" = "$version" ] || continue
+			[ "$(printf '%s\n' "$want" "$version" | sort -V | tail -n 1)" = "$version" ] ||
+				continue
 		fi
 		if kernel_complete "$name" "$names"; then
 			printf '%s\n' "$name"
@@ -223,7 +225,8 @@ kernel_fetch()
 		suite=${suites[0]}
 		kernel_apt "$suite"
 		image=$(kernel_choose "$version" "$flavour" or-later)
-		[ -z "$image" ] || printf 'lab: Debian has no %s any more; taking %s\n' "$version" "$image" >&2
+		[ -z "$image" ] ||
+			printf 'lab: Debian has no %s any more; taking %s\n' "$version" "$image" >&2
 	fi
 	if [ -z "$image" ]; then
 		there=$(kernel_candidates "$flavour" | tail -n 3 | paste -sd ' ')
