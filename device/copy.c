@@ -25,7 +25,8 @@ static void copy_page(uint8_t *to, uint64_t from, uint64_t size)
 		to[i] = *(const volatile uint8_t *)(from + i);
 }
 
-__attribute__((noinline)) void gs_rt_copy(struct gs_ctx *ctx, void *local, uint64_t address, uint64_t size)
+__attribute__((noinline)) void gs_rt_copy(struct gs_ctx *ctx, void *local, uint64_t address,
+					  uint64_t size)
 {
 	uint8_t *to = local;
 

@@ -2,9 +2,9 @@
 // Translation of kernel virtual addresses, and loads through it.
 //
 // Every page goes through the TLB, those of the direct map too: a hit costs one compare, and it has
-// passed the segment lookup and the presence check when the entry was made. Page-table entries come from
-// the target and may hold anything: a walk has a fixed number of steps, and what an entry points to is looked
-// up in the segments like any other address.
+// passed the segment lookup and the presence check when the entry was made. Page-table entries come
+// from the target and may hold anything: a walk has a fixed number of steps, and what an entry
+// points to is looked up in the segments like any other address.
 #include "rt.h"
 
 #ifdef __NVPTX__
@@ -94,8 +94,8 @@ static uint64_t phys_page(struct gs_ctx *ctx, const struct gs_map *map, uint64_t
 	return segments[i].base + offset;
 }
 
-// Intel SDM volume 3, 4.5: tables of 512 entries; a leaf of 1 GiB in the third level from the bottom, of
-// 2 MiB in the second. The bit that makes a leaf is reserved in the levels above.
+// Intel SDM volume 3, 4.5: tables of 512 entries; a leaf of 1 GiB in the third level from the
+// bottom, of 2 MiB in the second. The bit that makes a leaf is reserved in the levels above.
 static bool walk(struct gs_ctx *ctx, const struct gs_map *map, uint64_t address, uint64_t *ret)
 {
 	uint32_t levels = map->levels;
@@ -204,7 +204,8 @@ __attribute__((noinline, cold)) uint64_t gs_rt_load_slow(struct gs_ctx *ctx, uin
 
 	uint64_t at = first + offset;
 
-	// Whole where possible: a pointer that the kernel changes meanwhile must not be seen in halves.
+	// Whole where possible: a pointer that the kernel changes meanwhile must not be seen in
+	// halves.
 	if (size <= in_first && can_load(at, size)) {
 		switch (size) {
 		case 1:
@@ -228,17 +229,18 @@ __attribute__((noinline, cold)) uint64_t gs_rt_load_slow(struct gs_ctx *ctx, uin
 	return value;
 }
 
-#define DEFINE_LOAD(bits, type)                                                              \
+#define DEFINE_LOAD(bits, type)                                                                   \
 	inline __attribute__((always_inline)) uint##bits##_t gs_rt_load##bits(struct gs_ctx *ctx, \
 									      uint64_t address)   \
-	{                                                                                    \
-		struct gs_tlb_entry *entry = tlb_entry(ctx, address);                        \
-                                                                                             \
-		if (__builtin_expect(entry->tag == tlb_tag(address) &&                       \
-				     can_load(address, (uint64_t)bits / 8), 1))              \
-			return *(const volatile type *)(entry->base +                        \
-							(address & GS_RT_PAGE_MASK));        \
-		return (uint##bits##_t)gs_rt_load_slow(ctx, address, bits / 8);              \
+	{                                                                                         \
+		struct gs_tlb_entry *entry = tlb_entry(ctx, address);                             \
+                                                                                                  \
+		if (__builtin_expect(entry->tag == tlb_tag(address) &&                            \
+					     can_load(address, (uint64_t)bits / 8),               \
+				     1))                                                          \
+			return *(const volatile type *)(entry->base +                             \
+							(address & GS_RT_PAGE_MASK));             \
+		return (uint##bits##_t)gs_rt_load_slow(ctx, address, bits / 8);                   \
 	}
 
 DEFINE_LOAD(8, uint8_t)

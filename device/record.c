@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Records. One is built behind the finished ones and counts only once it is whole: ctx->out_used moves in
-// gs_rt_end(), so a run that stops in the middle leaves no half record.
+// Records. One is built behind the finished ones and counts only once it is whole: ctx->out_used
+// moves in gs_rt_end(), so a run that stops in the middle leaves no half record.
 #include "rt.h"
 
 // Value of ctx->record while a record is under construction that did not fit.
@@ -19,7 +19,8 @@ static bool under_construction(const struct gs_ctx *ctx)
 	return ctx->record && ctx->record != RECORD_LOST;
 }
 
-// True if @size bytes fit at ctx->record; false also for 0 (none) and RECORD_LOST, as 32 bits never hold them.
+// True if @size bytes fit at ctx->record; false also for 0 (none) and RECORD_LOST, as 32 bits never
+// hold them.
 static inline __attribute__((always_inline)) bool fits(const struct gs_ctx *ctx, uint32_t size)
 {
 	return (uint64_t)(ctx->record - 1) + 1 + size <= ctx->out_size;
@@ -63,8 +64,8 @@ inline __attribute__((always_inline)) void gs_rt_arg(struct gs_ctx *ctx, uint64_
 	ctx->record += 8;
 }
 
-// Copy up to @size bytes, until a NUL; returns how many came before it. Whole words are written: what
-// lies behind the NUL in the last one is zero.
+// Copy up to @size bytes, until a NUL; returns how many came before it. Whole words are written:
+// what lies behind the NUL in the last one is zero.
 static uint32_t copy_string(uint8_t *to, uint64_t from, uint32_t size, bool *nul_ret)
 {
 	uint32_t i = 0;
@@ -73,7 +74,8 @@ static uint32_t copy_string(uint8_t *to, uint64_t from, uint32_t size, bool *nul
 	if (word_aligned(to) && word_aligned(from)) {
 		for (; size - i >= 8; i += 8) {
 			uint64_t word = *(const volatile string_word *)(from + i);
-			// The lowest set bit is that of the first zero byte; those above may be false alarms.
+			// The lowest set bit is that of the first zero byte; those above may be
+			// false alarms.
 			uint64_t zeros = (word - UINT64_C(0x0101010101010101)) & ~word &
 					 UINT64_C(0x8080808080808080);
 
@@ -100,7 +102,8 @@ static uint32_t copy_string(uint8_t *to, uint64_t from, uint32_t size, bool *nul
 }
 
 // Where a string's bytes go, and how many of them may; 0: nowhere.
-static uint8_t *string_begin(struct gs_ctx *ctx, uint64_t max, uint32_t *size_ret, bool *limited_ret)
+static uint8_t *string_begin(struct gs_ctx *ctx, uint64_t max, uint32_t *size_ret,
+			     bool *limited_ret)
 {
 	if (!fits(ctx, 8)) {
 		gs_rt_lose(ctx);
@@ -184,7 +187,8 @@ __attribute__((noinline)) void gs_rt_end(struct gs_ctx *ctx)
 	uint32_t size = ctx->record - ctx->out_used;
 
 	if (under_construction(ctx) && size <= GS_RECORD_MAX_SIZE) {
-		struct gs_record_header *header = (struct gs_record_header *)(ctx->out + ctx->out_used);
+		struct gs_record_header *header =
+			(struct gs_record_header *)(ctx->out + ctx->out_used);
 
 		header->size = size;
 		header->flags = ctx->faults != ctx->record_faults ? GS_RECORD_F_FAULT : 0;

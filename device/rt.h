@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file
- * The device runtime: what llview links into every detector. See <gpusentinel/ctx.h> for the contract.
+ * The device runtime: what llview links into every detector. See <gpusentinel/ctx.h> for the
+ * contract.
  *
- * Freestanding, without global state: everything is in the context, so that any number of detectors, threads
- * and targets can share one copy of the code. Compiled to LLVM bitcode for x86-64 and nvptx64.
+ * Freestanding, without global state: everything is in the context, so that any number of
+ * detectors, threads and targets can share one copy of the code. Compiled to LLVM bitcode for
+ * x86-64 and nvptx64.
  */
 #ifndef GS_DEVICE_RT_H
 #define GS_DEVICE_RT_H
@@ -28,14 +30,14 @@ uint64_t gs_rt_load64(struct gs_ctx *ctx, uint64_t address);
 uint64_t gs_rt_load_slow(struct gs_ctx *ctx, uint64_t address, uint32_t size);
 
 /**
- * Copy @p size bytes of kernel memory to local memory. Bytes that cannot be read become 0; each page
- * that fails is counted once.
+ * Copy @p size bytes of kernel memory to local memory. Bytes that cannot be read become 0; each
+ * page that fails is counted once.
  */
 void gs_rt_copy(struct gs_ctx *ctx, void *local, uint64_t address, uint64_t size);
 
 /**
- * Where the page that holds @p address begins in the engine's address space; 0 if it cannot be read.
- * Counts nothing but page-table walks.
+ * Where the page that holds @p address begins in the engine's address space; 0 if it cannot be
+ * read. Counts nothing but page-table walks.
  */
 uint64_t gs_rt_page(struct gs_ctx *ctx, uint64_t address);
 
@@ -49,8 +51,10 @@ bool gs_rt_edge(struct gs_ctx *ctx, uint32_t site);
 /** Before an early return; the first reason of a run is kept. */
 void gs_rt_stop(struct gs_ctx *ctx, uint32_t reason, uint32_t site);
 
-/** Start a record of @p nargs items; one that does not fit in the buffer is counted as lost by gs_rt_end(). */
-void gs_rt_begin(struct gs_ctx *ctx, uint32_t kind, uint32_t severity, uint32_t format, uint32_t nargs);
+/** Start a record of @p nargs items; one that does not fit in the buffer is counted as lost by
+ * gs_rt_end(). */
+void gs_rt_begin(struct gs_ctx *ctx, uint32_t kind, uint32_t severity, uint32_t format,
+		 uint32_t nargs);
 void gs_rt_arg(struct gs_ctx *ctx, uint64_t value);
 /** A string in kernel memory: up to its NUL, at most @p max bytes and GS_RECORD_MAX_STRING. */
 void gs_rt_arg_str(struct gs_ctx *ctx, uint64_t address, uint64_t max);

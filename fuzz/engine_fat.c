@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fat detectors: the ELF file and its manifest. What is accepted is also resolved, against a kernel that
-// has nothing, and described.
+// Fat detectors: the ELF file and its manifest. What is accepted is also resolved, against a kernel
+// that has nothing, and described.
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,7 +33,9 @@ static struct types *no_types(void)
 static void use(const struct gs_fat *fat, const struct types *types)
 {
 	uint64_t *slots = calloc(fat->header->slots.count + 1, sizeof(*slots));
-	struct resolve_source source = { .release = "fuzz", .types = types, .find_symbols = no_symbols };
+	struct resolve_source source = { .release = "fuzz",
+					 .types = types,
+					 .find_symbols = no_symbols };
 	volatile size_t sum = 0;
 
 	if (slots && types)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Formats, and the formatting of arbitrary values with those that are accepted. Input: the format up to
-// its NUL, then eight bytes for each value, then the bytes of the strings.
+// Formats, and the formatting of arbitrary values with those that are accepted. Input: the format
+// up to its NUL, then eight bytes for each value, then the bytes of the strings.
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -15,7 +15,8 @@ static const struct gs_fat_format formats[] = {
 	{ .kind = GS_RECORD_ROW, .nargs = 0 },
 };
 
-static const char *const texts[] = { "pid=%d comm=%-8s at=%pS", "%.3f", "idle{cpu=\"%u\"}", "none" };
+static const char *const texts[] = { "pid=%d comm=%-8s at=%pS", "%.3f", "idle{cpu=\"%u\"}",
+				     "none" };
 
 static void symbolize(void *arg, uint64_t address, char *buf, size_t len)
 {

@@ -24,8 +24,8 @@ struct statics {
 
 struct code {
 	void *handle;
-	// The file's private copy. Open as long as the handle is: the number is part of the name by which the dynamic
-	// loader knows it, and it takes two files of one name for one file.
+	// The file's private copy. Open as long as the handle is: the number is part of the name by
+	// which the dynamic loader knows it, and it takes two files of one name for one file.
 	int fd;
 	struct statics statics[4];
 	size_t count;
@@ -38,9 +38,10 @@ static struct gs_error *cpu_create(struct gs_engine *engine)
 		gs_target_segments(gs_kernel_target(engine->kernel), &count);
 
 	if (count > GS_MAP_SEGMENTS) {
-		return gs_error_create(GS_ERROR_ENGINE,
-				       "the target's memory has %zu segments; engines take %d at most", count,
-				       GS_MAP_SEGMENTS);
+		return gs_error_create(
+			GS_ERROR_ENGINE,
+			"the target's memory has %zu segments; engines take %d at most", count,
+			GS_MAP_SEGMENTS);
 	}
 
 	struct cpu *cpu = calloc(1, sizeof(*cpu) + count * sizeof(cpu->segments[0]));
@@ -105,8 +106,8 @@ static int find_statics(struct dl_phdr_info *info, size_t size, void *arg)
 	return 1;
 }
 
-// A private copy of the file: the dynamic loader gives one set of static variables to a file, however often it
-// is opened, but engines must not see each other's.
+// A private copy of the file: the dynamic loader gives one set of static variables to a file,
+// however often it is opened, but engines must not see each other's.
 static struct gs_error *open_copy(const struct gs_fat *fat, struct code *code)
 {
 	_cleanup_close_ int fd = memfd_create("gpusentinel-detector", MFD_CLOEXEC);
@@ -120,13 +121,15 @@ static struct gs_error *open_copy(const struct gs_fat *fat, struct code *code)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return gs_error_errno(GS_ERROR_ENGINE, errno, "%s: no memory file", fat->path);
+			return gs_error_errno(GS_ERROR_ENGINE, errno, "%s: no memory file",
+					      fat->path);
 		done += (size_t)n;
 	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	code->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!code->handle)
-		return gs_error_create(GS_ERROR_DETECTOR, "%s: cannot be loaded: %s", fat->path, dlerror());
+		return gs_error_create(GS_ERROR_DETECTOR, "%s: cannot be loaded: %s", fat->path,
+				       dlerror());
 	code->fd = no_cleanup_fd(fd);
 	return NULL;
 }
@@ -182,9 +185,10 @@ static struct gs_error *cpu_add(struct gs_detector *detector)
 
 	detector->code = dlsym(code->handle, function);
 	if (!detector->code) {
-		return gs_error_create(GS_ERROR_DETECTOR,
-				       "%s: damaged detector: it has no function %s; compile it again with llview",
-				       fat->path, function);
+		return gs_error_create(
+			GS_ERROR_DETECTOR,
+			"%s: damaged detector: it has no function %s; compile it again with llview",
+			fat->path, function);
 	}
 	detector->ctx->map = (uint64_t)&cpu->map;
 	detector->ctx->fault_fn = (uint64_t)fault;
@@ -196,7 +200,8 @@ static void cpu_run(struct gs_detector *detector)
 {
 	void (*function)(struct gs_ctx *ctx);
 
-	// ISO C has no conversion from an object pointer to a function pointer; POSIX promises this one.
+	// ISO C has no conversion from an object pointer to a function pointer; POSIX promises this
+	// one.
 	memcpy(&function, &detector->code, sizeof(function));
 	function(detector->ctx);
 }

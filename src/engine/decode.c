@@ -26,7 +26,8 @@ static void cleanup_decoder(struct decoder **decoder)
 
 // The value behind *offset; false if the record ends before it does.
 static bool take_value(const uint8_t *record, size_t size, size_t *offset,
-		       const struct format_item *item, struct format_value *ret, uint64_t *flags_ret)
+		       const struct format_item *item, struct format_value *ret,
+		       uint64_t *flags_ret)
 {
 	uint64_t word;
 
@@ -202,7 +203,8 @@ struct gs_error *decode_records(const struct decode_run *run, const uint8_t *buf
 		if (damage && decoder->text.failed)
 			return &gs_enomem;
 		if (damage) {
-			return gs_error_create(GS_ERROR_DETECTOR, "%s: record at byte %zu is damaged: %s",
+			return gs_error_create(GS_ERROR_DETECTOR,
+					       "%s: record at byte %zu is damaged: %s",
 					       run->detector_name, offset, damage);
 		}
 		offset += header.size;

@@ -23,8 +23,9 @@ struct decode_run {
 	void *arg;
 };
 
-// Deliver the records in @size bytes from @buffer on. Everything in them is checked: a detector wrote them. At
-// the first one that is damaged it stops with GS_ERROR_DETECTOR. @count_ret: records delivered.
+// Deliver the records in @size bytes from @buffer on. Everything in them is checked: a detector
+// wrote them. At the first one that is damaged it stops with GS_ERROR_DETECTOR. @count_ret: records
+// delivered.
 struct gs_error *decode_records(const struct decode_run *run, const uint8_t *buffer, size_t size,
 				uint64_t *count_ret);
 

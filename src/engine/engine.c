@@ -41,7 +41,8 @@ static struct gs_error *try_engine(const struct engine_ops *ops, struct gs_kerne
 	return NULL;
 }
 
-struct gs_error *gs_engine_create(const char *name, struct gs_kernel *kernel, struct gs_engine **ret)
+struct gs_error *gs_engine_create(const char *name, struct gs_kernel *kernel,
+				  struct gs_engine **ret)
 {
 	bool any = !name || !strcmp(name, "auto");
 	struct gs_error *first = NULL;
@@ -71,7 +72,8 @@ struct gs_error *gs_engine_create(const char *name, struct gs_kernel *kernel, st
 		strncat(known, engines[i]->name, sizeof(known) - strlen(known) - 1);
 		strncat(known, ", ", sizeof(known) - strlen(known) - 1);
 	}
-	return gs_error_create(GS_ERROR_USAGE, "no engine is called %s; there are: %sauto", name, known);
+	return gs_error_create(GS_ERROR_USAGE, "no engine is called %s; there are: %sauto", name,
+			       known);
 }
 
 const char *gs_engine_name(const struct gs_engine *engine)
@@ -152,7 +154,8 @@ static struct gs_error *detector_init(struct gs_detector *detector,
 	const struct gs_fat_detector *fat = &detector->loaded->fat->detectors[detector->index];
 	uint64_t output = first_set(options->output, fat->output, DEFAULT_OUTPUT);
 
-	detector->period_ms = (uint32_t)first_set(options->period_ms, fat->period_ms, DEFAULT_PERIOD_MS);
+	detector->period_ms =
+		(uint32_t)first_set(options->period_ms, fat->period_ms, DEFAULT_PERIOD_MS);
 	detector->budget = first_set(options->budget, fat->budget, DEFAULT_BUDGET);
 	if (output < MIN_OUTPUT)
 		output = MIN_OUTPUT;
@@ -160,7 +163,8 @@ static struct gs_error *detector_init(struct gs_detector *detector,
 		output = MAX_OUTPUT;
 	output &= ~UINT64_C(7);
 
-	// calloc() gives fresh pages for a size like this: what a detector does not fill costs no memory.
+	// calloc() gives fresh pages for a size like this: what a detector does not fill costs no
+	// memory.
 	detector->out = calloc(1, output);
 	detector->ctx = calloc(1, sizeof(*detector->ctx));
 	if (!detector->out || !detector->ctx)
@@ -178,9 +182,11 @@ struct gs_error *gs_engine_add(struct gs_engine *engine, struct gs_fat *fat, siz
 	struct gs_detector_options wanted = {};
 
 	if (options)
-		memcpy(&wanted, options, options->size < sizeof(wanted) ? options->size : sizeof(wanted));
+		memcpy(&wanted, options,
+		       options->size < sizeof(wanted) ? options->size : sizeof(wanted));
 	if (index >= fat->header->detectors.count)
-		return gs_error_create(GS_ERROR_USAGE, "%s has no detector number %zu", fat->path, index);
+		return gs_error_create(GS_ERROR_USAGE, "%s has no detector number %zu", fat->path,
+				       index);
 
 	struct gs_detector *detector = calloc(1, sizeof(*detector));
 
@@ -256,7 +262,8 @@ struct gs_error *gs_engine_start(struct gs_engine *engine, gs_record_fn *fn, voi
 	engine->fn = fn;
 	engine->arg = arg;
 	engine->running = true;
-	for (struct gs_detector *detector = engine->detectors; detector; detector = detector->next) {
+	for (struct gs_detector *detector = engine->detectors; detector;
+	     detector = detector->next) {
 		struct gs_error *err = periodic_start(detector);
 
 		if (err) {

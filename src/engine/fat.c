@@ -18,7 +18,8 @@
 static struct gs_error *damaged(const struct gs_fat *fat, const char *what)
 {
 	return gs_error_create(GS_ERROR_DETECTOR,
-			       "%s: damaged detector: %s; compile it again with llview", fat->path, what);
+			       "%s: damaged detector: %s; compile it again with llview", fat->path,
+			       what);
 }
 
 static void cleanup_fat(struct gs_fat **fat)
@@ -48,22 +49,22 @@ static struct gs_error *check_segments(const struct gs_fat *fat, Elf *elf)
 
 		if (!gelf_getphdr(elf, (int)i, &phdr))
 			return damaged(fat, "truncated program headers");
-		if (phdr.p_type == PT_LOAD &&
-		    (phdr.p_offset > fat->image_size ||
-		     phdr.p_filesz > fat->image_size - phdr.p_offset))
+		if (phdr.p_type == PT_LOAD && (phdr.p_offset > fat->image_size ||
+					       phdr.p_filesz > fat->image_size - phdr.p_offset))
 			return damaged(fat, "truncated, a segment lies behind its end");
 	}
 	return NULL;
 }
 
-static struct gs_error *find_sections(struct gs_fat *fat, struct section *manifest, struct section *ptx)
+static struct gs_error *find_sections(struct gs_fat *fat, struct section *manifest,
+				      struct section *ptx)
 {
 	if (elf_version(EV_CURRENT) == EV_NONE)
 		return gs_error_create(GS_ERROR_OTHER, "libelf is too old");
 	if (fat->image_size < SELFMAG || memcmp(fat->image, ELFMAG, SELFMAG)) {
-		return gs_error_create(GS_ERROR_DETECTOR,
-				       "%s: not a detector: no ELF file; detectors are made by llview",
-				       fat->path);
+		return gs_error_create(
+			GS_ERROR_DETECTOR,
+			"%s: not a detector: no ELF file; detectors are made by llview", fat->path);
 	}
 
 	_cleanup_(cleanup_elf) Elf *elf = elf_memory((char *)fat->image, fat->image_size);
@@ -73,9 +74,10 @@ static struct gs_error *find_sections(struct gs_fat *fat, struct section *manife
 		return damaged(fat, "truncated ELF header");
 	if (ehdr.e_ident[EI_CLASS] != ELFCLASS64 || ehdr.e_ident[EI_DATA] != ELFDATA2LSB ||
 	    ehdr.e_type != ET_DYN || ehdr.e_machine != EM_X86_64) {
-		return gs_error_create(GS_ERROR_DETECTOR,
-				       "%s: not a detector: no x86-64 shared object; detectors are made by llview",
-				       fat->path);
+		return gs_error_create(
+			GS_ERROR_DETECTOR,
+			"%s: not a detector: no x86-64 shared object; detectors are made by llview",
+			fat->path);
 	}
 
 	size_t names;
@@ -138,10 +140,11 @@ static struct gs_error *find_tables(struct gs_fat *fat, const struct section *se
 	if (memcmp(header->magic, GS_FAT_MAGIC, sizeof(header->magic)))
 		return damaged(fat, "the manifest does not begin with its magic");
 	if (header->version != GS_FAT_VERSION) {
-		return gs_error_create(GS_ERROR_DETECTOR,
-				       "%s: its format is version %u, this program reads version %d; "
-				       "compile it again with this program's llview",
-				       fat->path, header->version, GS_FAT_VERSION);
+		return gs_error_create(
+			GS_ERROR_DETECTOR,
+			"%s: its format is version %u, this program reads version %d; "
+			"compile it again with this program's llview",
+			fat->path, header->version, GS_FAT_VERSION);
 	}
 	if (header->size < sizeof(*header) || header->size > section->size)
 		return damaged(fat, "the manifest is truncated");
@@ -175,8 +178,8 @@ static bool is_identifier(const char *s)
 	if (!*s || (*s >= '0' && *s <= '9'))
 		return false;
 	for (; *s; s++) {
-		if (!((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9') ||
-		      *s == '_'))
+		if (!((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') ||
+		      (*s >= '0' && *s <= '9') || *s == '_'))
 			return false;
 	}
 	return true;
@@ -192,7 +195,8 @@ static struct gs_error *check_detectors(const struct gs_fat *fat)
 		const struct gs_fat_detector *detector = &fat->detectors[i];
 
 		if (!string_ok(fat, detector->name) || !string_ok(fat, detector->function) ||
-		    !string_ok(fat, detector->description) || detector->site >= fat->header->sites.count)
+		    !string_ok(fat, detector->description) ||
+		    detector->site >= fat->header->sites.count)
 			return damaged(fat, "a detector refers to nothing");
 		if (!is_identifier(fat_string(fat, detector->name)) ||
 		    !is_identifier(fat_string(fat, detector->function)))
@@ -219,13 +223,15 @@ static struct gs_error *check_sites(const struct gs_fat *fat)
 		if (!string_ok(fat, loads[i].why) || loads[i].site >= fat->header->sites.count)
 			return damaged(fat, "a load refers to nothing");
 	}
-	return string_ok(fat, fat->header->producer) ? NULL : damaged(fat, "its producer has no name");
+	return string_ok(fat, fat->header->producer) ? NULL
+						     : damaged(fat, "its producer has no name");
 }
 
 static bool slot_kind_ok(uint16_t kind)
 {
 	return kind <= GS_SLOT_FIELD_RSHIFT ||
-	       (kind >= GS_SLOT_TYPE_ID_TARGET && kind <= GS_SLOT_TYPE_MATCHES) || kind == GS_SLOT_SYMBOL;
+	       (kind >= GS_SLOT_TYPE_ID_TARGET && kind <= GS_SLOT_TYPE_MATCHES) ||
+	       kind == GS_SLOT_SYMBOL;
 }
 
 static struct gs_error *check_slots(struct gs_fat *fat)
@@ -322,7 +328,8 @@ static struct gs_error *read_file(const char *path, uint8_t **ret, size_t *size_
 	if (!S_ISREG(st.st_mode))
 		return gs_error_create(GS_ERROR_DETECTOR, "%s: not a file", path);
 	if ((uint64_t)st.st_size > FAT_MAX_SIZE) {
-		return gs_error_create(GS_ERROR_DETECTOR, "%s: not a detector: larger than 64 MiB", path);
+		return gs_error_create(GS_ERROR_DETECTOR, "%s: not a detector: larger than 64 MiB",
+				       path);
 	}
 
 	size_t size = (size_t)st.st_size, done = 0;

@@ -15,7 +15,8 @@ struct format;
 
 struct gs_fat {
 	char *path;
-	// The whole file: what was checked is what gets loaded, whatever happens to the file meanwhile.
+	// The whole file: what was checked is what gets loaded, whatever happens to the file
+	// meanwhile.
 	uint8_t *image;
 	size_t image_size;
 	// Aligned copy of the manifest, and its tables.
@@ -35,7 +36,8 @@ struct gs_fat {
 };
 
 // As gs_fat_open() from memory. Takes @image (from malloc()), also if it fails.
-struct gs_error *fat_create_take(const char *path, uint8_t *image, size_t size, struct gs_fat **ret);
+struct gs_error *fat_create_take(const char *path, uint8_t *image, size_t size,
+				 struct gs_fat **ret);
 
 // A string of the manifest.
 static inline const char *fat_string(const struct gs_fat *fat, uint32_t offset)

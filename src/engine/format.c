@@ -54,8 +54,8 @@ static size_t utf8_length(const unsigned char *s, size_t size)
 	if (s[0] >= 0x20 && s[0] < 0x7f)
 		return 1;
 
-	size_t length = s[0] >= 0xc2 && s[0] <= 0xdf ? 2
-			: (s[0] & 0xf0) == 0xe0	     ? 3
+	size_t length = s[0] >= 0xc2 && s[0] <= 0xdf   ? 2
+			: (s[0] & 0xf0) == 0xe0	       ? 3
 			: s[0] >= 0xf0 && s[0] <= 0xf4 ? 4
 						       : 0;
 
@@ -81,7 +81,8 @@ static size_t add_escaped(struct text *text, const char *bytes, size_t size)
 	while (size) {
 		size_t plain = 0;
 
-		for (size_t length; plain < size && (length = utf8_length(s + plain, size - plain));) {
+		for (size_t length;
+		     plain < size && (length = utf8_length(s + plain, size - plain));) {
 			plain += length;
 			shown++;
 		}
@@ -188,11 +189,12 @@ static bool parse_conversion(const char **p, struct format_item *item)
 
 static bool name_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       c == '_';
 }
 
-// Where the name that ends before @end begins. It may end with a word in brackets, as in /proc/meminfo's
-// "Active(anon)".
+// Where the name that ends before @end begins. It may end with a word in brackets, as in
+// /proc/meminfo's "Active(anon)".
 static size_t name_start(const char *literal, size_t end)
 {
 	size_t start = end;
@@ -253,7 +255,8 @@ static char *take_text(struct text *text)
 	return data;
 }
 
-static bool push_item(struct format *format, size_t *capacity, struct format_item *item, size_t index)
+static bool push_item(struct format *format, size_t *capacity, struct format_item *item,
+		      size_t index)
 {
 	if (item->literal) {
 		item->literal_size = strlen(item->literal);
@@ -295,11 +298,12 @@ static struct gs_error *parse(const char *text, struct format *format, size_t *c
 
 		if (!parse_conversion(&p, &item) || p > end) {
 			return gs_error_create(GS_ERROR_DETECTOR,
-					       "unknown conversion \"%.8s\" in the format \"%s\"", percent,
-					       text);
+					       "unknown conversion \"%.8s\" in the format \"%s\"",
+					       percent, text);
 		}
 		if (format->count >= GS_RECORD_MAX_ARGS) {
-			return gs_error_create(GS_ERROR_DETECTOR, "more than %d conversions in the format \"%s\"",
+			return gs_error_create(GS_ERROR_DETECTOR,
+					       "more than %d conversions in the format \"%s\"",
 					       GS_RECORD_MAX_ARGS, text);
 		}
 		item.literal = take_text(literal);
@@ -385,8 +389,8 @@ static void add_plain_decimal(uint64_t u, bool negative, struct text *text)
 }
 
 // printf() for one number, with a format made of checked parts.
-static void add_number(const struct format_item *item, const char *length, char conversion, uint64_t u,
-		       struct text *text)
+static void add_number(const struct format_item *item, const char *length, char conversion,
+		       uint64_t u, struct text *text)
 {
 	char spec[48];
 	size_t n = (size_t)snprintf(spec, sizeof(spec), "%%%s", item->flags);
@@ -410,11 +414,13 @@ static void add_number(const struct format_item *item, const char *length, char 
 		written = snprintf(buf, sizeof(buf), spec, (unsigned long long)u);
 	}
 	if (written > 0)
-		text_add(text, buf, (size_t)written < sizeof(buf) ? (size_t)written : sizeof(buf) - 1);
+		text_add(text, buf,
+			 (size_t)written < sizeof(buf) ? (size_t)written : sizeof(buf) - 1);
 }
 
 // Width counts what is seen, so that columns stay aligned whatever was escaped.
-static void add_padded(const struct format_item *item, const char *bytes, size_t size, struct text *text)
+static void add_padded(const struct format_item *item, const char *bytes, size_t size,
+		       struct text *text)
 {
 	if (item->width <= 0) {
 		text_add_escaped(text, bytes, size);
@@ -455,7 +461,8 @@ void format_add_item(const struct format_item *item, const struct format_value *
 		return;
 	}
 	case GS_ITEM_SYMBOL: {
-		// KSYM_NAME_LEN is 512 since Linux kernel commit b8a94bfb3395 (in v6.1), plus offset and module.
+		// KSYM_NAME_LEN is 512 since Linux kernel commit b8a94bfb3395 (in v6.1), plus
+		// offset and module.
 		char name[700];
 
 		symbolize(arg, value->u, name, sizeof(name));
@@ -488,8 +495,8 @@ void format_add_item(const struct format_item *item, const struct format_value *
 		add_number(&pointer, "ll", 'x', u, text);
 		return;
 	}
-	if (item->type != GS_ITEM_HEX && item->conversion != 'o' && !*item->flags && item->width < 0 &&
-	    item->precision < 0) {
+	if (item->type != GS_ITEM_HEX && item->conversion != 'o' && !*item->flags &&
+	    item->width < 0 && item->precision < 0) {
 		bool negative = item->type == GS_ITEM_INT && (int64_t)u < 0;
 
 		add_plain_decimal(negative ? -u : u, negative, text);

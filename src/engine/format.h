@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 // printf formats of detectors: which columns they have, and how their items look.
 //
-// The conversions are those of gpusentinel/fat.h. They come from a file, the values from a detector and
-// the strings from a watched kernel: nothing is handed to printf() as it is.
+// The conversions are those of gpusentinel/fat.h. They come from a file, the values from a detector
+// and the strings from a watched kernel: nothing is handed to printf() as it is.
 #ifndef GS_ENGINE_FORMAT_H
 #define GS_ENGINE_FORMAT_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// What engines share: the objects behind gpusentinel/engine.h, and what an engine must be able to do.
+// What engines share: the objects behind gpusentinel/engine.h, and what an engine must be able to
+// do.
 #ifndef GS_ENGINE_INTERNAL_H
 #define GS_ENGINE_INTERNAL_H
 
@@ -13,8 +14,8 @@
 
 #include "engine/fat.h"
 
-// Loop iterations of one run if nobody says otherwise: the longest lists of a large machine fit, and a list
-// without end costs a fraction of a second.
+// Loop iterations of one run if nobody says otherwise: the longest lists of a large machine fit,
+// and a list without end costs a fraction of a second.
 #define DEFAULT_BUDGET (UINT64_C(4) << 20)
 #define DEFAULT_PERIOD_MS 1000
 #define DEFAULT_OUTPUT (UINT64_C(4) << 20)
@@ -67,7 +68,8 @@ struct engine_ops {
 	struct gs_error *(*add)(struct gs_detector *detector);
 	// Run once. The caller has set what changes from run to run and holds run_lock.
 	void (*run)(struct gs_detector *detector);
-	// Remember the detectors' static variables, and put them back: a run that is repeated begins as the first did.
+	// Remember the detectors' static variables, and put them back: a run that is repeated
+	// begins as the first did.
 	bool (*save)(struct loaded *loaded);
 	void (*restore)(struct loaded *loaded);
 };
@@ -96,8 +98,10 @@ extern const struct engine_ops cpu_ops;
 
 uint64_t clock_ns(clockid_t clock);
 
-// One run and the delivery of its records. @again: repeat a run whose records did not fit in a larger buffer.
-struct gs_error *detector_run(struct gs_detector *detector, bool again, gs_record_fn *fn, void *arg);
+// One run and the delivery of its records. @again: repeat a run whose records did not fit in a
+// larger buffer.
+struct gs_error *detector_run(struct gs_detector *detector, bool again, gs_record_fn *fn,
+			      void *arg);
 
 // Threads that run detectors on their periods. Both are called without locks.
 struct gs_error *periodic_start(struct gs_detector *detector);

@@ -9,7 +9,8 @@
 #include "kernel/btf.h"
 #include "util/cleanup.h"
 
-// Since Linux kernel commit 6089fb325cf7 ("bpf: Add btf enum64 support") (in v6.0), enums may be of kind ENUM64.
+// Since Linux kernel commit 6089fb325cf7 ("bpf: Add btf enum64 support") (in v6.0), enums may be of
+// kind ENUM64.
 #define KIND_ENUM64 19
 
 // A kernel has a handful of types of one name at most; hostile BTF may have any number.
@@ -34,9 +35,8 @@ enum answer {
 };
 
 // @format tells what is wrong; the place in the source follows.
-__attribute__((format(printf, 3, 4))) static void refuse(struct resolver *resolver,
-							 const struct gs_fat_slot *slot, const char *format,
-							 ...)
+__attribute__((format(printf, 3, 4))) static void
+refuse(struct resolver *resolver, const struct gs_fat_slot *slot, const char *format, ...)
 {
 	if (resolver->refused++)
 		return;
@@ -50,9 +50,10 @@ __attribute__((format(printf, 3, 4))) static void refuse(struct resolver *resolv
 		what = NULL;
 	va_end(ap);
 	fat_site_name(resolver->fat, slot->site, true, site, sizeof(site));
-	resolver->first = what ? gs_error_create(GS_ERROR_DETECTOR, "%s: the kernel %s %s (used at %s)",
-						 resolver->name, resolver->source->release, what, site)
-			       : &gs_enomem;
+	resolver->first =
+		what ? gs_error_create(GS_ERROR_DETECTOR, "%s: the kernel %s %s (used at %s)",
+				       resolver->name, resolver->source->release, what, site)
+		     : &gs_enomem;
 }
 
 static const char *kind_word(uint32_t kind)
@@ -72,7 +73,8 @@ static const char *kind_word(uint32_t kind)
 
 static uint32_t kind_mask(uint32_t kind)
 {
-	// As libbpf's core_relo_is_enumval_based() candidates: either kind of enum answers for the other.
+	// As libbpf's core_relo_is_enumval_based() candidates: either kind of enum answers for the
+	// other.
 	if (kind == BTF_KIND_ENUM || kind == KIND_ENUM64)
 		return BTF_KIND_MASK(BTF_KIND_ENUM) | BTF_KIND_MASK(KIND_ENUM64);
 	return kind ? BTF_KIND_MASK(kind) : 0;
@@ -95,13 +97,15 @@ static bool is_number(unsigned int kind)
 	       kind == KIND_ENUM64 || kind == BTF_KIND_FLOAT;
 }
 
-// The unit that a bit field is loaded as: aligned to its size, at first the declared type's, doubled
-// until the field fits, as bpf_core_calc_field_relo() does.
-static bool storage_unit(const struct type_location *location, uint64_t *offset_ret, uint64_t *size_ret)
+// The unit that a bit field is loaded as: aligned to its size, at first the declared type's,
+// doubled until the field fits, as bpf_core_calc_field_relo() does.
+static bool storage_unit(const struct type_location *location, uint64_t *offset_ret,
+			 uint64_t *size_ret)
 {
 	uint64_t bytes = location->byte_size;
 
-	if (!bytes || bytes > 8 || (bytes & (bytes - 1)) || !location->bit_size || location->bit_size > 64)
+	if (!bytes || bytes > 8 || (bytes & (bytes - 1)) || !location->bit_size ||
+	    location->bit_size > 64)
 		return false;
 	for (;; bytes *= 2) {
 		uint64_t offset = location->bit_offset / 8 / bytes * bytes;
@@ -158,8 +162,9 @@ static enum answer field_value(const struct gs_fat_slot *slot, const struct type
 	return FOUND;
 }
 
-static enum answer candidate_value(const struct types *types, uint32_t id, const struct gs_fat_slot *slot,
-				   const char *path, struct type_location *location, uint64_t *ret)
+static enum answer candidate_value(const struct types *types, uint32_t id,
+				   const struct gs_fat_slot *slot, const char *path,
+				   struct type_location *location, uint64_t *ret)
 {
 	if (slot->kind == GS_SLOT_ENUMVAL_EXISTS || slot->kind == GS_SLOT_ENUMVAL_VALUE) {
 		int64_t value;
@@ -184,7 +189,8 @@ static enum answer candidate_value(const struct types *types, uint32_t id, const
 		break;
 	}
 
-	_cleanup_error_ struct gs_error *err = types_resolve_path(types, id, member_path(path), location);
+	_cleanup_error_ struct gs_error *err =
+		types_resolve_path(types, id, member_path(path), location);
 
 	// "->" leaves the object that the offset counts from.
 	if (err || location->derefs)
@@ -192,10 +198,12 @@ static enum answer candidate_value(const struct types *types, uint32_t id, const
 	return field_value(slot, location, ret);
 }
 
-// Types of one name answer together: those without the field do not count, those with it must agree.
+// Types of one name answer together: those without the field do not count, those with it must
+// agree.
 static enum answer ask_candidates(const struct types *types, const uint32_t *ids, size_t count,
 				  const struct gs_fat_slot *slot, const char *path,
-				  struct type_location *misfit_ret, uint64_t *ret, bool *ambiguous_ret)
+				  struct type_location *misfit_ret, uint64_t *ret,
+				  bool *ambiguous_ret)
 {
 	enum answer answer = ABSENT;
 
@@ -227,20 +235,18 @@ static void refuse_misfit(struct resolver *resolver, const struct gs_fat_slot *s
 	const char *path = fat_string(resolver->fat, slot->path);
 
 	if (location->bitfield && slot->kind == GS_SLOT_FIELD_OFFSET) {
-		refuse(resolver, slot,
-		       "has %s%s as a bit field: read it with BPF_CORE_READ_BITFIELD() or a ___flavor", type,
-		       path);
+		refuse(resolver, slot, "has %s%s as a bit field: declare it so", type, path);
 	} else if (is_number(location->kind) && !is_bitfield_kind(slot->kind)) {
-		refuse(resolver, slot, "has %s%s of %" PRIu64 " bytes, the detector reads %u", type, path,
-		       location->byte_size, slot->local_size);
+		refuse(resolver, slot, "has %s%s of %" PRIu64 " bytes, the detector reads %u", type,
+		       path, location->byte_size, slot->local_size);
 	} else {
 		refuse(resolver, slot, "has %s%s, but not as a number", type, path);
 	}
 }
 
 // What the slot holds for something that is not there.
-static void fill_absent(struct resolver *resolver, const struct gs_fat_slot *slot, size_t candidates,
-			uint64_t *ret)
+static void fill_absent(struct resolver *resolver, const struct gs_fat_slot *slot,
+			size_t candidates, uint64_t *ret)
 {
 	const char *type = fat_string(resolver->fat, slot->name);
 	const char *path = fat_string(resolver->fat, slot->path);
@@ -273,14 +279,16 @@ static void fill_absent(struct resolver *resolver, const struct gs_fat_slot *slo
 		refuse(resolver, slot, "has no field %s%s", type, path);
 }
 
-static void resolve_type_slot(struct resolver *resolver, const struct gs_fat_slot *slot, uint64_t *ret)
+static void resolve_type_slot(struct resolver *resolver, const struct gs_fat_slot *slot,
+			      uint64_t *ret)
 {
 	const struct types *types = resolver->source->types;
 	const char *type = fat_string(resolver->fat, slot->name);
 	const char *path = fat_string(resolver->fat, slot->path);
 
 	// An anonymous enum has no name to find it by; its enumerators are unique in C.
-	if (!*type && (slot->kind == GS_SLOT_ENUMVAL_EXISTS || slot->kind == GS_SLOT_ENUMVAL_VALUE)) {
+	if (!*type &&
+	    (slot->kind == GS_SLOT_ENUMVAL_EXISTS || slot->kind == GS_SLOT_ENUMVAL_VALUE)) {
 		int64_t value;
 
 		if (!types_find_any_enumerator(types, path, &value))
@@ -291,7 +299,9 @@ static void resolve_type_slot(struct resolver *resolver, const struct gs_fat_slo
 	}
 
 	uint32_t ids[MAX_CANDIDATES];
-	size_t count = *type ? types_find(types, type, kind_mask(slot->type_kind), ids, MAX_CANDIDATES) : 0;
+	size_t count =
+		*type ? types_find(types, type, kind_mask(slot->type_kind), ids, MAX_CANDIDATES)
+		      : 0;
 	struct type_location misfit = {};
 	bool ambiguous;
 
@@ -308,7 +318,8 @@ static void resolve_type_slot(struct resolver *resolver, const struct gs_fat_slo
 	case FOUND:
 		if (ambiguous) {
 			refuse(resolver, slot, "has several types %s%s that differ in %s",
-			       kind_word(slot->type_kind), type, *path ? member_path(path) : "size");
+			       kind_word(slot->type_kind), type,
+			       *path ? member_path(path) : "size");
 		}
 		break;
 	}
@@ -356,7 +367,8 @@ static struct gs_error *resolve_symbols(struct resolver *resolver)
 		const struct gs_symbol_query *query = &queries[count++];
 
 		if (query->found)
-			resolver->slots[i] = query->address + (query->percpu ? source->percpu_start : 0);
+			resolver->slots[i] =
+				query->address + (query->percpu ? source->percpu_start : 0);
 		else if (!(slot->flags & GS_SLOT_F_OPTIONAL))
 			refuse(resolver, slot, "has no symbol %s", query->name);
 	}
@@ -384,8 +396,9 @@ struct gs_error *resolve_slots(const struct gs_fat *fat, const char *name,
 	if (resolver.refused < 2)
 		return resolver.first;
 
-	struct gs_error *err = gs_error_create(GS_ERROR_DETECTOR, "%s; %zu more do not fit this kernel",
-					       resolver.first->message, resolver.refused - 1);
+	struct gs_error *err =
+		gs_error_create(GS_ERROR_DETECTOR, "%s; %zu more do not fit this kernel",
+				resolver.first->message, resolver.refused - 1);
 
 	gs_error_destroy(resolver.first);
 	return err;
@@ -396,8 +409,8 @@ static struct gs_error *kernel_symbols(void *arg, struct gs_symbol_query *querie
 	return gs_kernel_find_symbols(arg, queries, count);
 }
 
-struct gs_error *resolve_from_kernel(const struct gs_fat *fat, const char *name, struct gs_kernel *kernel,
-				     uint64_t *slots)
+struct gs_error *resolve_from_kernel(const struct gs_fat *fat, const char *name,
+				     struct gs_kernel *kernel, uint64_t *slots)
 {
 	struct types *types = NULL;
 

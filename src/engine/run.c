@@ -116,7 +116,8 @@ static struct gs_error *incomplete(const struct gs_detector *detector, uint64_t 
 		break;
 	case GS_STOP_BUDGET:
 		return gs_error_create(GS_ERROR_INCOMPLETE,
-				       "%s: stopped after %" PRIu64 " loop iterations at %s: the list does not "
+				       "%s: stopped after %" PRIu64
+				       " loop iterations at %s: the list does not "
 				       "end or --budget is too small; %" PRIu64 " rows shown",
 				       name, detector->budget, site, records);
 	case GS_STOP_BOUNDS:
@@ -125,20 +126,23 @@ static struct gs_error *incomplete(const struct gs_detector *detector, uint64_t 
 				       " rows shown",
 				       name, site, records);
 	default:
-		return gs_error_create(GS_ERROR_INCOMPLETE,
-				       "%s: stopped at %s: it reached code that it declares unreachable; "
-				       "%" PRIu64 " rows shown",
-				       name, site, records);
+		return gs_error_create(
+			GS_ERROR_INCOMPLETE,
+			"%s: stopped at %s: it reached code that it declares unreachable; "
+			"%" PRIu64 " rows shown",
+			name, site, records);
 	}
 	if (ctx->out_lost) {
 		return gs_error_create(GS_ERROR_INCOMPLETE,
-				       "%s: %" PRIu64 " records did not fit in the buffer of %u KiB; "
+				       "%s: %" PRIu64
+				       " records did not fit in the buffer of %u KiB; "
 				       "%" PRIu64 " rows shown",
 				       name, ctx->out_lost, ctx->out_size >> 10, records);
 	}
 	if (ctx->faults) {
 		return gs_error_address(GS_ERROR_INCOMPLETE, ctx->fault_address,
-					"%s: %" PRIu64 " loads failed, the first at address 0x%" PRIx64
+					"%s: %" PRIu64
+					" loads failed, the first at address 0x%" PRIx64
 					"; what they were to read shows as zero",
 					name, ctx->faults, ctx->fault_address);
 	}
@@ -176,7 +180,8 @@ struct gs_error *gs_detector_run(struct gs_detector *detector, gs_record_fn *fn,
 {
 	pthread_mutex_lock(&detector->engine->lock);
 
-	// Static variables are shared by the detectors of a file: nothing else may change them meanwhile.
+	// Static variables are shared by the detectors of a file: nothing else may change them
+	// meanwhile.
 	bool alone = !detector->engine->running;
 
 	pthread_mutex_unlock(&detector->engine->lock);
@@ -211,7 +216,8 @@ static void *periodic(void *arg)
 
 	while (wait_until(detector, next)) {
 		// What went wrong is in the statistics, and in the records themselves.
-		gs_error_destroy(detector_run(detector, false, detector->engine->fn, detector->engine->arg));
+		gs_error_destroy(
+			detector_run(detector, false, detector->engine->fn, detector->engine->arg));
 
 		uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
@@ -230,7 +236,8 @@ struct gs_error *periodic_start(struct gs_detector *detector)
 	int err = pthread_create(&detector->thread, NULL, periodic, detector);
 
 	if (err)
-		return gs_error_errno(GS_ERROR_OTHER, err, "%s: no thread to run it", detector->name);
+		return gs_error_errno(GS_ERROR_OTHER, err, "%s: no thread to run it",
+				      detector->name);
 	detector->has_thread = true;
 	return NULL;
 }

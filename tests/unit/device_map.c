@@ -52,13 +52,16 @@ static void check_leaves(unsigned int levels)
 	machine_map(m, VMALLOC, data, 1);
 	assert_int_equal(gs_rt_load64(&m->ctx, VMALLOC + 24), MAGIC);
 
-	// A 2 MiB page, found at an offset that is not its first 4 KiB. Bit 12 is PAT and no address.
+	// A 2 MiB page, found at an offset that is not its first 4 KiB. Bit 12 is PAT and no
+	// address.
 	machine_put64(m, machine_entry(m, VMALLOC + (UINT64_C(1) << 30), 2),
 		      HIGH_PHYS | PRESENT | LEAF | 0x1000);
-	assert_int_equal(gs_rt_load64(&m->ctx, VMALLOC + (UINT64_C(1) << 30) + 2 * PAGE + 8), ~MAGIC);
+	assert_int_equal(gs_rt_load64(&m->ctx, VMALLOC + (UINT64_C(1) << 30) + 2 * PAGE + 8),
+			 ~MAGIC);
 
 	machine_map(m, VMALLOC + (UINT64_C(2) << 30), HIGH_PHYS, 3);
-	assert_int_equal(gs_rt_load64(&m->ctx, VMALLOC + (UINT64_C(2) << 30) + 2 * PAGE + 8), ~MAGIC);
+	assert_int_equal(gs_rt_load64(&m->ctx, VMALLOC + (UINT64_C(2) << 30) + 2 * PAGE + 8),
+			 ~MAGIC);
 
 	assert_int_equal(m->ctx.walks, 3);
 	assert_int_equal(m->ctx.faults, 0);

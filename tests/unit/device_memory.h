@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// A synthetic machine for tests of the device runtime: physical memory in segments, page tables, a context.
+// A synthetic machine for tests of the device runtime: physical memory in segments, page tables, a
+// context.
 #ifndef TEST_DEVICE_MEMORY_H
 #define TEST_DEVICE_MEMORY_H
 
@@ -20,7 +21,8 @@
 #define HIGH_PHYS UINT64_C(0x100000000)
 #define HIGH_PAGES 16
 
-// Where the tests map things. Direct map and kernel image as on x86-64, with the direct map moved by KASLR.
+// Where the tests map things. Direct map and kernel image as on x86-64, with the direct map moved
+// by KASLR.
 #define DIRECT UINT64_C(0xffff888000000000)
 #define IMAGE UINT64_C(0xffffffff81000000)
 #define VMALLOC UINT64_C(0xffffc90000000000)
@@ -87,7 +89,8 @@ static inline uint64_t machine_entry(struct machine *m, uint64_t address, unsign
 }
 
 // Map the 4 KiB (level 1), 2 MiB (2) or 1 GiB (3) page of @address to @phys.
-static inline void machine_map(struct machine *m, uint64_t address, uint64_t phys, unsigned int level)
+static inline void machine_map(struct machine *m, uint64_t address, uint64_t phys,
+			       unsigned int level)
 {
 	machine_put64(m, machine_entry(m, address, level), phys | PRESENT | (level > 1 ? LEAF : 0));
 }

@@ -45,7 +45,8 @@ static inline uint32_t builder_string(struct builder *b, const char *s)
 	return offset;
 }
 
-static inline uint32_t builder_site(struct builder *b, const char *file, uint32_t line, uint32_t column)
+static inline uint32_t builder_site(struct builder *b, const char *file, uint32_t line,
+				    uint32_t column)
 {
 	b->sites[b->site_count] = (struct gs_fat_site){
 		.file = builder_string(b, file),
@@ -87,7 +88,8 @@ static inline struct gs_fat_slot *builder_slot(struct builder *b, uint16_t kind,
 	return slot;
 }
 
-static inline uint32_t builder_format(struct builder *b, uint32_t kind, const char *format, uint32_t nargs)
+static inline uint32_t builder_format(struct builder *b, uint32_t kind, const char *format,
+				      uint32_t nargs)
 {
 	b->formats[b->format_count] = (struct gs_fat_format){
 		.format = builder_string(b, format),
@@ -111,7 +113,8 @@ static inline struct built builder_build(const struct builder *b)
 {
 	static const char names[] = "\0" GS_FAT_SECTION "\0" GS_FAT_PTX_SECTION "\0.shstrtab";
 	size_t room = sizeof(*b) + 4096 + (b->ptx ? strlen(b->ptx) : 0);
-	struct built built = { .image = calloc(1, room), .manifest = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr) };
+	struct built built = { .image = calloc(1, room),
+			       .manifest = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr) };
 
 	assert_non_null(built.image);
 
@@ -124,7 +127,8 @@ static inline struct built builder_build(const struct builder *b)
 	builder_table(manifest, &end, &header->detectors, b->detectors, b->detector_count,
 		      sizeof(b->detectors[0]));
 	builder_table(manifest, &end, &header->slots, b->slots, b->slot_count, sizeof(b->slots[0]));
-	builder_table(manifest, &end, &header->formats, b->formats, b->format_count, sizeof(b->formats[0]));
+	builder_table(manifest, &end, &header->formats, b->formats, b->format_count,
+		      sizeof(b->formats[0]));
 	builder_table(manifest, &end, &header->sites, b->sites, b->site_count, sizeof(b->sites[0]));
 	builder_table(manifest, &end, &header->loads, NULL, 0, 0);
 	builder_table(manifest, &end, &header->strings, b->strings, b->strings_size, 1);
@@ -142,11 +146,18 @@ static inline struct built builder_build(const struct builder *b)
 
 	Elf64_Shdr shdrs[] = {
 		{},
-		{ .sh_name = 1, .sh_type = SHT_PROGBITS, .sh_offset = built.manifest, .sh_size = end },
-		{ .sh_name = 1 + sizeof(GS_FAT_SECTION), .sh_type = SHT_PROGBITS, .sh_offset = ptx,
+		{ .sh_name = 1,
+		  .sh_type = SHT_PROGBITS,
+		  .sh_offset = built.manifest,
+		  .sh_size = end },
+		{ .sh_name = 1 + sizeof(GS_FAT_SECTION),
+		  .sh_type = SHT_PROGBITS,
+		  .sh_offset = ptx,
 		  .sh_size = ptx_size },
-		{ .sh_name = 1 + sizeof(GS_FAT_SECTION) + sizeof(GS_FAT_PTX_SECTION), .sh_type = SHT_STRTAB,
-		  .sh_offset = shstrtab, .sh_size = sizeof(names) },
+		{ .sh_name = 1 + sizeof(GS_FAT_SECTION) + sizeof(GS_FAT_PTX_SECTION),
+		  .sh_type = SHT_STRTAB,
+		  .sh_offset = shstrtab,
+		  .sh_size = sizeof(names) },
 	};
 
 	memcpy(built.image + built.shdrs, shdrs, sizeof(shdrs));
@@ -154,7 +165,8 @@ static inline struct built builder_build(const struct builder *b)
 	assert_true(built.size <= room);
 
 	Elf64_Ehdr ehdr = {
-		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
+		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
+			     EV_CURRENT },
 		.e_type = ET_DYN,
 		.e_machine = EM_X86_64,
 		.e_version = EV_CURRENT,
@@ -167,7 +179,9 @@ static inline struct built builder_build(const struct builder *b)
 		.e_shnum = 4,
 		.e_shstrndx = 3,
 	};
-	Elf64_Phdr phdr = { .p_type = PT_LOAD, .p_flags = PF_R, .p_filesz = built.size, .p_memsz = built.size };
+	Elf64_Phdr phdr = {
+		.p_type = PT_LOAD, .p_flags = PF_R, .p_filesz = built.size, .p_memsz = built.size
+	};
 
 	memcpy(built.image, &ehdr, sizeof(ehdr));
 	memcpy(built.image + sizeof(ehdr), &phdr, sizeof(phdr));
@@ -201,7 +215,8 @@ static inline void assert_error(struct gs_error *err, enum gs_error_code code, c
 {
 	assert_non_null(err);
 	if (err->code != code || !strstr(err->message, part))
-		fail_msg("error %d \"%s\" instead of %d \"%s\"", err->code, err->message, code, part);
+		fail_msg("error %d \"%s\" instead of %d \"%s\"", err->code, err->message, code,
+			 part);
 	gs_error_destroy(err);
 }
 

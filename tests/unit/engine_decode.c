@@ -202,16 +202,16 @@ static void damaged_records_are_refused(void **state)
 	struct seen seen;
 
 	(void)state;
-#define DAMAGED(change)                                                               \
-	do {                                                                          \
-		buffer.size = 0;                                                      \
-		struct gs_record_header *header = put_row(&buffer);                   \
-		uint64_t *items = (uint64_t *)(header + 1);                           \
-		(void)items;                                                          \
-		change;                                                               \
+#define DAMAGED(change)                                                                   \
+	do {                                                                              \
+		buffer.size = 0;                                                          \
+		struct gs_record_header *header = put_row(&buffer);                       \
+		uint64_t *items = (uint64_t *)(header + 1);                               \
+		(void)items;                                                              \
+		change;                                                                   \
 		assert_error(decode(fat, &buffer, buffer.size, &seen), GS_ERROR_DETECTOR, \
-			     "record at byte 0 is damaged");                          \
-		assert_int_equal(seen.count, 0);                                      \
+			     "record at byte 0 is damaged");                              \
+		assert_int_equal(seen.count, 0);                                          \
 	} while (0)
 
 	DAMAGED(header->size = 0);

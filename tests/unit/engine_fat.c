@@ -166,12 +166,12 @@ static void entries_that_refer_to_nothing_are_refused(void **state)
 	struct builder b;
 
 	(void)state;
-#define REFUSED(change)                                     \
-	do {                                                \
-		sample(&b);                                 \
-		change;                                     \
-		struct built built = builder_build(&b);     \
-		refuse(&built, "sample.so: ");              \
+#define REFUSED(change)                                 \
+	do {                                            \
+		sample(&b);                             \
+		change;                                 \
+		struct built built = builder_build(&b); \
+		refuse(&built, "sample.so: ");          \
 	} while (0)
 
 	REFUSED(b.detector_count = 0);

@@ -46,7 +46,8 @@ static void check_number(const char *conversion, uint64_t u, const char *expecte
 
 static void check_string(const char *conversion, const char *bytes, const char *expected)
 {
-	check(conversion, (struct format_value){ .bytes = bytes, .length = strlen(bytes) }, expected);
+	check(conversion, (struct format_value){ .bytes = bytes, .length = strlen(bytes) },
+	      expected);
 }
 
 static void columns_take_their_names_from_the_format(void **state)
@@ -185,8 +186,9 @@ static void a_final_newline_is_dropped(void **state)
 static void unknown_conversions_are_refused(void **state)
 {
 	static const char *const bad[] = {
-		"%", "%n", "%*d", "%-", "%5", "%.", "%ll", "x %", "%\n", "%99999d", "%.1025f", "%y", "%99999999999d",
-		"%1$d", "%a",
+		"%",	   "%n",  "%*d",	   "%-",   "%5",
+		"%.",	   "%ll", "x %",	   "%\n",  "%99999d",
+		"%.1025f", "%y",  "%99999999999d", "%1$d", "%a",
 	};
 
 	(void)state;

@@ -100,7 +100,8 @@ static void resolve_all(struct kernel *k)
 		fail_msg("%s", err->message);
 }
 
-static struct gs_fat_slot *field(struct kernel *k, uint16_t kind, const char *type, const char *path)
+static struct gs_fat_slot *field(struct kernel *k, uint16_t kind, const char *type,
+				 const char *path)
 {
 	return builder_slot(&k->b, kind, BTF_KIND_STRUCT, type, path);
 }
@@ -144,7 +145,8 @@ static void fields_are_found_where_the_kernel_has_them(void **state)
 	field(k, GS_SLOT_FIELD_RSHIFT, "task_struct", ".pid");
 	resolve_all(k);
 
-	static const uint64_t expected[] = { 1328, 168, 1848, 1851, 2 * 9000 + 1328, 16, 1, 0, 1, 32, 32 };
+	static const uint64_t expected[] = { 1328, 168, 1848, 1851, 2 * 9000 + 1328, 16, 1,
+					     0,	   1,	32,   32 };
 
 	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
 		assert_int_equal(k->slots[i], expected[i]);
@@ -220,7 +222,8 @@ static void a_bit_field_may_have_become_a_plain_field(void **state)
 	btf__add_struct(k->btf, "task_struct", 32);
 	add(k, "in_execve", k->u8, 17 * 8, 0);
 	for (uint16_t kind = 0; kind <= GS_SLOT_FIELD_RSHIFT; kind++)
-		field(k, kind, "task_struct", ".in_execve")->flags = GS_SLOT_F_BITFIELD | GS_SLOT_F_SCALAR;
+		field(k, kind, "task_struct", ".in_execve")->flags =
+			GS_SLOT_F_BITFIELD | GS_SLOT_F_SCALAR;
 	resolve_all(k);
 	assert_int_equal(k->slots[GS_SLOT_FIELD_OFFSET], 17);
 	assert_int_equal(k->slots[GS_SLOT_FIELD_SIZE], 1);
@@ -297,7 +300,8 @@ static void the_first_missing_thing_is_named_and_all_are_counted(void **state)
 		     "detectors/sample.c:31:7)");
 	scalar(k, "nothing", ".bar", 4);
 	builder_slot(&k->b, GS_SLOT_SYMBOL, 0, "no_such_symbol", "");
-	assert_error(resolve(k), GS_ERROR_DETECTOR, "has no field task_struct.foo (used at "
+	assert_error(resolve(k), GS_ERROR_DETECTOR,
+		     "has no field task_struct.foo (used at "
 		     "detectors/sample.c:31:7); 2 more do not fit this kernel");
 	k->b.slot_count = 0;
 	scalar(k, "nothing", ".bar", 4);
@@ -328,7 +332,9 @@ static void optional_things_may_be_absent(void **state)
 	builder_slot(&k->b, GS_SLOT_ENUMVAL_EXISTS, BTF_KIND_ENUM, "nothing", "X");
 	resolve_all(k);
 
-	static const uint64_t expected[] = { 8, GS_SLOT_ABSENT, 0, 0, GS_SLOT_ABSENT, 0, 0, 0, 0, 0 };
+	static const uint64_t expected[] = {
+		8, GS_SLOT_ABSENT, 0, 0, GS_SLOT_ABSENT, 0, 0, 0, 0, 0
+	};
 
 	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
 		assert_int_equal(k->slots[i], expected[i]);
@@ -382,7 +388,8 @@ static void enumerators_have_the_kernels_values(void **state)
 	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
 		assert_int_equal(k->slots[i], expected[i]);
 	builder_slot(&k->b, GS_SLOT_ENUMVAL_VALUE, BTF_KIND_ENUM, "zone_stat_item", "NR_BOUNCE");
-	assert_error(resolve(k), GS_ERROR_DETECTOR, "has no enumerator NR_BOUNCE in enum zone_stat_item");
+	assert_error(resolve(k), GS_ERROR_DETECTOR,
+		     "has no enumerator NR_BOUNCE in enum zone_stat_item");
 }
 
 static void types_of_one_name_are_all_tried(void **state)
@@ -413,7 +420,8 @@ static void types_of_one_name_that_differ_are_refused(void **state)
 	btf__add_struct(k->btf, "ring_buffer", 64);
 	add(k, "pages", k->u64, 192, 0);
 	scalar(k, "ring_buffer", ".pages", 8);
-	assert_error(resolve(k), GS_ERROR_DETECTOR, "has several types struct ring_buffer that differ in pages");
+	assert_error(resolve(k), GS_ERROR_DETECTOR,
+		     "has several types struct ring_buffer that differ in pages");
 }
 
 static void symbols_are_looked_up_in_one_pass(void **state)
@@ -438,8 +446,8 @@ static void typedefs_of_anonymous_structs_are_roots(void **state)
 	add(k, "counter", k->s64, 0, 0);
 	btf__add_typedef(k->btf, "atomic64_t", anonymous);
 
-	struct gs_fat_slot *slot =
-		builder_slot(&k->b, GS_SLOT_FIELD_OFFSET, BTF_KIND_TYPEDEF, "atomic64_t", ".counter");
+	struct gs_fat_slot *slot = builder_slot(&k->b, GS_SLOT_FIELD_OFFSET, BTF_KIND_TYPEDEF,
+						"atomic64_t", ".counter");
 
 	slot->flags = GS_SLOT_F_SCALAR;
 	slot->local_size = 8;

@@ -19,8 +19,13 @@ enum { COUNTER, ENDLESS, FLOOD, FAULTY, READER };
 
 static uint8_t ram[3 * 4096] __attribute__((aligned(4096)));
 static uint64_t present[1];
-static const struct gs_segment segment = { .phys = 0, .size = sizeof(ram), .host = ram, .present = present };
-static struct gs_map map = { .direct_base = UINT64_C(0xffff888000000000), .direct_size = sizeof(ram), .levels = 4 };
+static const struct gs_segment segment = { .phys = 0,
+					   .size = sizeof(ram),
+					   .host = ram,
+					   .present = present };
+static struct gs_map map = { .direct_base = UINT64_C(0xffff888000000000),
+			     .direct_size = sizeof(ram),
+			     .levels = 4 };
 
 // In place of src/kernel and src/target.
 struct gs_target *gs_kernel_target(struct gs_kernel *kernel)
@@ -49,7 +54,8 @@ struct gs_error *gs_kernel_types(struct gs_kernel *kernel, struct types **ret)
 
 static bool has_symbols = true;
 
-struct gs_error *gs_kernel_find_symbols(struct gs_kernel *kernel, struct gs_symbol_query *queries, size_t count)
+struct gs_error *gs_kernel_find_symbols(struct gs_kernel *kernel, struct gs_symbol_query *queries,
+					size_t count)
 {
 	(void)kernel;
 	for (size_t i = 0; i < count; i++) {
@@ -112,7 +118,8 @@ static struct gs_engine *engine_create(void)
 	return engine;
 }
 
-static struct gs_detector *add(struct gs_engine *engine, size_t index, struct gs_detector_options options)
+static struct gs_detector *add(struct gs_engine *engine, size_t index,
+			       struct gs_detector_options options)
 {
 	struct gs_detector *detector;
 
@@ -181,9 +188,10 @@ static void endless_loops_end(void **state)
 	struct seen seen;
 
 	(void)state;
-	assert_incomplete(detector, &seen,
-			  "endless: stopped after 4194304 loop iterations at sample.c:40: the list does not "
-			  "end or --budget is too small; 0 rows shown");
+	assert_incomplete(
+		detector, &seen,
+		"endless: stopped after 4194304 loop iterations at sample.c:40: the list does not "
+		"end or --budget is too small; 0 rows shown");
 	gs_engine_remove(engine, detector);
 	detector = add(engine, ENDLESS, (struct gs_detector_options){ .budget = 17 });
 	assert_incomplete(detector, &seen, "after 17 loop iterations");
@@ -197,7 +205,8 @@ static void endless_loops_end(void **state)
 static void a_full_buffer_grows_and_the_run_is_repeated(void **state)
 {
 	struct gs_engine *engine = engine_create();
-	struct gs_detector *detector = add(engine, FLOOD, (struct gs_detector_options){ .output = 1 });
+	struct gs_detector *detector =
+		add(engine, FLOOD, (struct gs_detector_options){ .output = 1 });
 	struct gs_run_stats stats;
 	struct seen seen;
 
@@ -260,7 +269,8 @@ static void what_the_kernel_lacks_refuses_the_detector(void **state)
 	has_symbols = true;
 	assert_non_null(err);
 	assert_int_equal(err->code, GS_ERROR_DETECTOR);
-	assert_string_equal(err->message, "counter: the kernel 6.1 has no symbol init_task (used at sample.c)");
+	assert_string_equal(err->message,
+			    "counter: the kernel 6.1 has no symbol init_task (used at sample.c)");
 	gs_error_destroy(err);
 	assert_null(detector);
 
@@ -288,10 +298,11 @@ static void detectors_run_on_their_periods(void **state)
 {
 	struct gs_engine *engine = engine_create();
 	struct gs_detector *counter = add(engine, COUNTER, (struct gs_detector_options){});
-	struct gs_detector *slow = add(engine, READER, (struct gs_detector_options){ .period_ms = 3600000 });
+	struct gs_detector *slow =
+		add(engine, READER, (struct gs_detector_options){ .period_ms = 3600000 });
 	// One that never ends by itself does not hold the others up.
-	struct gs_detector *endless =
-		add(engine, ENDLESS, (struct gs_detector_options){ .budget = 1 << 20, .period_ms = 1 });
+	struct gs_detector *endless = add(
+		engine, ENDLESS, (struct gs_detector_options){ .budget = 1 << 20, .period_ms = 1 });
 	struct gs_run_stats stats;
 	struct seen seen = {};
 	struct timespec before, after;

@@ -75,9 +75,10 @@ void gs_run_reader(struct gs_ctx *ctx)
 }
 
 struct strings {
-	char empty[1], file[16], counter[8], counter_fn[16], endless[8], endless_fn[16], flood[8], flood_fn[16],
-		faulty[8], faulty_fn[16], reader[8], reader_fn[16], counter_format[16], flood_format[16],
-		faulty_format[16], reader_format[16], symbol[16];
+	char empty[1], file[16], counter[8], counter_fn[16], endless[8], endless_fn[16], flood[8],
+		flood_fn[16], faulty[8], faulty_fn[16], reader[8], reader_fn[16],
+		counter_format[16], flood_format[16], faulty_format[16], reader_format[16],
+		symbol[16];
 };
 
 struct manifest {
@@ -107,7 +108,8 @@ __attribute__((section(GS_FAT_SECTION), used, aligned(8))) static const struct m
 		.strings = TABLE(strings, sizeof(struct strings)),
 	},
 	.detectors = {
-		DETECTOR(counter), DETECTOR(endless), DETECTOR(flood), DETECTOR(faulty), DETECTOR(reader),
+		DETECTOR(counter), DETECTOR(endless), DETECTOR(flood), DETECTOR(faulty),
+		DETECTOR(reader),
 	},
 	.slots = { { .kind = GS_SLOT_SYMBOL, .name = STRING(symbol) } },
 	.formats = {
