@@ -299,6 +299,8 @@ extern unsigned long pcpu_nr_populated __ksym __weak;
 extern int pcpu_nr_units __ksym __weak;
 extern s64 num_poisoned_pages __ksym __weak;
 extern unsigned long totalcma_pages __ksym __weak;
+/** With CONFIG_CMA only, unlike totalcma_pages. */
+extern unsigned int cma_area_count __ksym __weak;
 /** Direct map: number of entries at each level. */
 extern unsigned long direct_pages_count[] __ksym __weak;
 extern int direct_gbpages __ksym __weak;
