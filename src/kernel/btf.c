@@ -283,15 +283,19 @@ uint32_t types_vlen(const struct types *types, uint32_t id)
 	return type ? BTF_INFO_VLEN(type->info) : 0;
 }
 
+static uint64_t member_offset(const struct btf_type *record, const struct btf_member *member)
+{
+	return BTF_INFO_KFLAG(record->info) ? BTF_MEMBER_BIT_OFFSET(member->offset) : member->offset;
+}
+
 static void decode_member(const struct types *types, const struct btf_type *record, uint32_t index,
 			  struct type_member *ret, const char **name_ret)
 {
 	const struct btf_member *member = (const struct btf_member *)(record + 1) + index;
 	uint64_t bytes;
 
-	*ret = (struct type_member){ .type_id = member->type, .bit_offset = member->offset };
+	*ret = (struct type_member){ .type_id = member->type, .bit_offset = member_offset(record, member) };
 	if (BTF_INFO_KFLAG(record->info)) {
-		ret->bit_offset = BTF_MEMBER_BIT_OFFSET(member->offset);
 		ret->bit_size = BTF_MEMBER_BITFIELD_SIZE(member->offset);
 		ret->bitfield = ret->bit_size != 0;
 	}
@@ -334,15 +338,12 @@ static bool find_member(const struct types *types, uint32_t id, const char *name
 		if (*member_name && strcmp(member_name, name))
 			continue;
 
-		struct type_member member;
-
-		decode_member(types, type, i, &member, &member_name);
 		if (*member_name) {
-			*ret = member;
+			decode_member(types, type, i, ret, &member_name);
 			return true;
 		}
-		if (find_member(types, member.type_id, name, depth + 1, steps, ret)) {
-			ret->bit_offset += member.bit_offset;
+		if (find_member(types, members[i].type, name, depth + 1, steps, ret)) {
+			ret->bit_offset += member_offset(type, &members[i]);
 			return true;
 		}
 	}

@@ -18,8 +18,8 @@ const char *const kallsyms_encoding_names[KALLSYMS_ENCODINGS] = {
 
 enum {
 	NAMES_CHUNK = 1 << 18,
-	// 4 Mi symbols of 64 bytes.
-	NAMES_MAX = 1 << 28,
+	// Real ones take 1 to 3 MiB.
+	NAMES_MAX = 1 << 26,
 	// 256 tokens; real ones have 2 to 20 characters.
 	TOKEN_TABLE_MAX = 1 << 16,
 };

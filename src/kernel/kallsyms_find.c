@@ -17,6 +17,7 @@ enum {
 	// Tables have been aligned to 8 bytes, and to 4 in v7.
 	TABLE_ALIGN = 4,
 	MAX_RANGES = 64,
+	MAX_TOKEN_TRIES = 1 << 16,
 	// Regular offsets fit at several places: only relative_base tells which one it is.
 	MAX_BASE_SCANS = 16,
 };
@@ -24,7 +25,8 @@ enum {
 // A kernel image has some tens of MiB; what is larger is searched as far as this.
 #define MAX_IMAGE (UINT64_C(256) << 20)
 
-// Names that may be looked at in all: a hostile image can be full of almost-tables.
+// Names that may be looked at, and bytes of names that may be hashed, in all: a hostile image can be full of
+// almost-tables.
 #define MAX_STEPS (UINT64_C(1) << 27)
 
 struct search {
@@ -36,7 +38,8 @@ struct search {
 	// The symbols as far as they are known; tokens are owned, names point into buf.
 	struct kallsyms kallsyms;
 	size_t token_table, token_index, num_syms, names;
-	uint64_t steps;
+	// Of MAX_STEPS, shared by all ranges that are searched.
+	uint64_t *steps;
 	// Scans of the whole buffer for a relative_base that may still be done.
 	int base_scans;
 };
@@ -141,8 +144,9 @@ static bool find_tokens(struct search *search)
 	const uint8_t *at = search->buf;
 	const uint8_t *end = search->buf + search->size;
 	int scans = 4;
+	int tries = MAX_TOKEN_TRIES;
 
-	while ((at = memmem(at, end - at, digits, sizeof(digits)))) {
+	while (tries-- > 0 && (at = memmem(at, end - at, digits, sizeof(digits)))) {
 		size_t first = at++ - search->buf;
 
 		if (!token_ends(search, first, starts))
@@ -181,7 +185,7 @@ static bool names_fit(struct search *search, size_t offset, uint32_t count)
 	kallsyms_names_size(kallsyms, names, left, PROBE_NAMES, &valid);
 	if (valid == PROBE_NAMES)
 		kallsyms->names_size = kallsyms_names_size(kallsyms, names, left, count, &valid);
-	search->steps += valid + 1;
+	*search->steps += valid + 1;
 	if (valid != count)
 		return false;
 	kallsyms->names = (uint8_t *)names;
@@ -192,6 +196,7 @@ static bool names_fit(struct search *search, size_t offset, uint32_t count)
 
 	for (size_t i = 0; i < search->anchor_count; i++)
 		anchor_names[i] = search->anchors[i].name;
+	*search->steps += kallsyms->names_size;
 	kallsyms_find(kallsyms, anchor_names, indexes, search->anchor_count);
 	for (size_t i = 0; i < search->anchor_count; i++)
 		search->anchors[i].index = indexes[i];
@@ -202,7 +207,7 @@ static bool names_at(struct search *search, size_t offset, size_t header)
 {
 	uint32_t count = u32_at(search, offset);
 
-	if (count < MIN_SYMBOLS || count > KALLSYMS_MAX || search->steps > MAX_STEPS)
+	if (count < MIN_SYMBOLS || count > KALLSYMS_MAX || *search->steps > MAX_STEPS)
 		return false;
 	search->num_syms = offset;
 	search->names = offset + header;
@@ -243,8 +248,9 @@ static bool find_base(struct search *search, size_t offsets_end, uint64_t base, 
 		*ret = near;
 		return true;
 	}
-	if (search->base_scans-- <= 0)
+	if (search->base_scans <= 0)
 		return false;
+	search->base_scans--;
 	for (size_t at = 0; at + sizeof(base) <= search->size; at += sizeof(base)) {
 		if (u64_at(search, at) == base) {
 			*ret = at;
@@ -380,8 +386,8 @@ static bool search_buffer(struct search *search, struct kallsyms_tables *ret)
 	return outwards(search, search->names, try_addresses, &try);
 }
 
-bool kallsyms_search_buffer(const uint8_t *buf, size_t size, uint64_t address, struct kallsyms_anchor *anchors,
-			    size_t anchor_count, struct kallsyms_tables *ret)
+static bool search_with_budget(const uint8_t *buf, size_t size, uint64_t address, struct kallsyms_anchor *anchors,
+			       size_t anchor_count, uint64_t *steps, struct kallsyms_tables *ret)
 {
 	if (!anchor_count || anchor_count > KALLSYMS_MAX_ANCHORS)
 		return false;
@@ -392,6 +398,7 @@ bool kallsyms_search_buffer(const uint8_t *buf, size_t size, uint64_t address, s
 		.address = address,
 		.anchors = anchors,
 		.anchor_count = anchor_count,
+		.steps = steps,
 		.base_scans = MAX_BASE_SCANS,
 	};
 	bool found = search_buffer(&search, ret);
@@ -400,6 +407,14 @@ bool kallsyms_search_buffer(const uint8_t *buf, size_t size, uint64_t address, s
 	search.kallsyms.names = NULL;
 	kallsyms_deinit(&search.kallsyms);
 	return found;
+}
+
+bool kallsyms_search_buffer(const uint8_t *buf, size_t size, uint64_t address, struct kallsyms_anchor *anchors,
+			    size_t anchor_count, struct kallsyms_tables *ret)
+{
+	uint64_t steps = 0;
+
+	return search_with_budget(buf, size, address, anchors, anchor_count, &steps, ret);
 }
 
 struct ranges {
@@ -415,11 +430,14 @@ static bool add_range(void *arg, const struct pgtable_range *range)
 	return ranges->count < MAX_RANGES;
 }
 
-static bool search_range(const struct memory *memory, uint64_t address, uint64_t size,
-			 struct kallsyms_anchor *anchors, size_t anchor_count, struct kallsyms_tables *ret)
+// @left: bytes that may still be searched.
+static bool search_range(const struct memory *memory, uint64_t address, uint64_t size, uint64_t *left,
+			 uint64_t *steps, struct kallsyms_anchor *anchors, size_t anchor_count,
+			 struct kallsyms_tables *ret)
 {
-	if (size > MAX_IMAGE)
-		size = MAX_IMAGE;
+	if (size > *left)
+		size = *left;
+	*left -= size;
 
 	// calloc: what cannot be read stays zero, and untouched.
 	_cleanup_free_ uint8_t *buf = calloc(1, size);
@@ -431,7 +449,7 @@ static bool search_range(const struct memory *memory, uint64_t address, uint64_t
 
 		done = (done + got + GS_PAGE_SIZE) & ~(GS_PAGE_SIZE - 1);
 	}
-	return kallsyms_search_buffer(buf, size, address, anchors, anchor_count, ret);
+	return search_with_budget(buf, size, address, anchors, anchor_count, steps, ret);
 }
 
 struct gs_error *kallsyms_search(const struct memory *memory, uint64_t stext, struct kallsyms_anchor *anchors,
@@ -449,12 +467,14 @@ struct gs_error *kallsyms_search(const struct memory *memory, uint64_t stext, st
 	if (err)
 		return gs_error_prefix(err, "the kernel image cannot be searched for symbols");
 
+	uint64_t left = MAX_IMAGE, steps = 0;
+
 	// The tables are constants, so one read-only range holds them all...
 	for (size_t i = 0; i < ranges->count; i++) {
 		const struct pgtable_range *range = &ranges->range[i];
 
 		if (!(range->flags & PTE_RW) && (range->flags & PTE_NX) &&
-		    search_range(memory, range->start, range->size, anchors, anchor_count, ret))
+		    search_range(memory, range->start, range->size, &left, &steps, anchors, anchor_count, ret))
 			return NULL;
 	}
 	// ...but not before the boot has come to mark_rodata_ro().
@@ -462,7 +482,9 @@ struct gs_error *kallsyms_search(const struct memory *memory, uint64_t stext, st
 		const struct pgtable_range *last = &ranges->range[ranges->count - 1];
 		uint64_t start = ranges->range[0].start;
 
-		if (search_range(memory, start, last->start + last->size - start, anchors, anchor_count, ret))
+		left = MAX_IMAGE;
+		if (search_range(memory, start, last->start + last->size - start, &left, &steps, anchors, anchor_count,
+				 ret))
 			return NULL;
 	}
 	return gs_error_create(GS_ERROR_KERNEL,

@@ -17,6 +17,8 @@ enum {
 	// Notes whose page tables fit that are worth a search for symbols: real memory has one, after a kexec
 	// perhaps two.
 	MAX_NOTES = 4,
+	// Notes that are looked at: a hostile guest can fill its memory with them.
+	MAX_CANDIDATES = 1 << 16,
 };
 
 static struct gs_error *init_segments(struct gs_kernel *kernel)
@@ -135,7 +137,7 @@ static struct gs_error *find_kernel(struct gs_kernel *kernel, const struct gs_ke
 	unsigned int notes = 0, tried = 0;
 
 	vmcoreinfo_search_init(&search, kernel->target);
-	while (tried < MAX_NOTES && vmcoreinfo_search_next(&search, &kernel->info)) {
+	while (tried < MAX_NOTES && notes < MAX_CANDIDATES && vmcoreinfo_search_next(&search, &kernel->info)) {
 		struct gs_error *err = init_page_tables(kernel);
 
 		notes++;

@@ -21,6 +21,8 @@ enum {
 	// The largest drivers have some 20,000 symbols.
 	MAX_SYMBOLS = 1 << 20,
 	MAX_STRINGS = 32 << 20,
+	// Symbols of all modules together; 300 modules take some 10 MiB.
+	MAX_SYMBOL_BYTES = 128 << 20,
 };
 
 // Offsets in struct module, in bytes.
@@ -65,7 +67,7 @@ void module_cache_deinit(struct module_cache *cache)
 	for (size_t i = 0; i < cache->count; i++)
 		module_info_deinit(&cache->modules[i]);
 	free(cache->modules);
-	*cache = (struct module_cache){ NULL, 0 };
+	*cache = (struct module_cache){ NULL, 0, 0 };
 }
 
 static bool offset_of(const struct types *types, uint32_t type, const char *path, uint64_t *ret)
@@ -249,7 +251,7 @@ static struct gs_error *load_list(struct gs_kernel *kernel, struct module_layout
 
 struct gs_error *gs_kernel_modules(struct gs_kernel *kernel, struct gs_module **ret, size_t *count_ret)
 {
-	_cleanup_(module_cache_deinit) struct module_cache cache = { NULL, 0 };
+	_cleanup_(module_cache_deinit) struct module_cache cache = { NULL, 0, 0 };
 	struct module_layout layout;
 	struct gs_error *err = load_list(kernel, &layout, &cache);
 
@@ -271,9 +273,10 @@ struct gs_error *gs_kernel_modules(struct gs_kernel *kernel, struct gs_module **
 	return err;
 }
 
-static struct gs_error *read_symbols(const struct gs_kernel *kernel, const struct module_layout *layout,
+static struct gs_error *read_symbols(struct gs_kernel *kernel, const struct module_layout *layout,
 				     struct module_info *info)
 {
+	struct module_cache *cache = &kernel->modules;
 	const struct memory *memory = &kernel->memory;
 	uint64_t symtab, strtab;
 	uint32_t count;
@@ -285,13 +288,14 @@ static struct gs_error *read_symbols(const struct gs_kernel *kernel, const struc
 		err = memory_read_u64(memory, info->kallsyms + layout->strtab, &strtab);
 	if (err)
 		return err;
-	if (count > MAX_SYMBOLS)
+	if (count > MAX_SYMBOLS || count * sizeof(Elf64_Sym) > MAX_SYMBOL_BYTES - cache->symbol_bytes)
 		return gs_error_address(GS_ERROR_INCOMPLETE, info->kallsyms, "module %s has absurdly many symbols: %u",
 					info->module.name, count);
 
 	info->symbols = calloc(count + 1, sizeof(*info->symbols));
 	if (!info->symbols)
 		return &gs_enomem;
+	cache->symbol_bytes += count * sizeof(*info->symbols);
 	info->symbol_count = memory_read_some(memory, symtab, info->symbols, count * sizeof(*info->symbols)) /
 			     sizeof(*info->symbols);
 
@@ -301,6 +305,10 @@ static struct gs_error *read_symbols(const struct gs_kernel *kernel, const struc
 		if (info->symbols[i].st_name < MAX_STRINGS && info->symbols[i].st_name > size)
 			size = info->symbols[i].st_name;
 	size += KALLSYMS_NAME_LEN;
+	if (size > MAX_SYMBOL_BYTES - cache->symbol_bytes)
+		return gs_error_address(GS_ERROR_INCOMPLETE, info->kallsyms, "module %s has absurdly long names",
+					info->module.name);
+	cache->symbol_bytes += size;
 	info->strings = malloc(size + 1);
 	if (!info->strings)
 		return &gs_enomem;
@@ -309,7 +317,7 @@ static struct gs_error *read_symbols(const struct gs_kernel *kernel, const struc
 	return NULL;
 }
 
-static void load_symbols(const struct gs_kernel *kernel, const struct module_layout *layout,
+static void load_symbols(struct gs_kernel *kernel, const struct module_layout *layout,
 			 struct module_info *info)
 {
 	if (info->loaded || !layout->has_kallsyms || !info->kallsyms)
@@ -339,7 +347,7 @@ static bool is_mapping_symbol(const char *name)
 // Refreshed as a whole: modules come and go.
 static struct gs_error *refresh(struct gs_kernel *kernel, struct module_layout *layout)
 {
-	struct module_cache cache = { NULL, 0 };
+	struct module_cache cache = { NULL, 0, 0 };
 	struct gs_error *err = load_list(kernel, layout, &cache);
 
 	if (err && err->code != GS_ERROR_INCOMPLETE) {

@@ -13,6 +13,8 @@ struct gs_kernel;
 struct module_cache {
 	struct module_info *modules;
 	size_t count;
+	// Memory that their symbols take: bounded, as their sizes are the target's word.
+	size_t symbol_bytes;
 };
 
 void module_cache_deinit(struct module_cache *cache);
