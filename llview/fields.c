@@ -10,6 +10,7 @@
 #include "diag.h"
 #include "ir.h"
 #include "path.h"
+#include "slots.h"
 
 // The BPF back end's passes leave, for each distinct access, a global `llvm.<type>:<kind>:<value>$<path>` and loads
 // of it. Each becomes a slot.
@@ -62,26 +63,25 @@ static LLVMMetadataRef access_type(struct lv *lv, LLVMValueRef global)
 	return ret;
 }
 
-// include/uapi/linux/btf.h
 static uint32_t btf_kind(LLVMMetadataRef type)
 {
 	switch (LLVMGetDINodeTag(type)) {
 	case LV_DW_BASE:
-		return 1;
+		return LV_BTF_INT;
 	case LV_DW_POINTER:
-		return 2;
+		return LV_BTF_PTR;
 	case LV_DW_ARRAY:
-		return 3;
+		return LV_BTF_ARRAY;
 	case LV_DW_STRUCT:
-		return 4;
+		return LV_BTF_STRUCT;
 	case LV_DW_UNION:
-		return 5;
+		return LV_BTF_UNION;
 	case LV_DW_ENUMERATION:
-		return 6;
+		return LV_BTF_ENUM;
 	case LV_DW_TYPEDEF:
-		return 8;
+		return LV_BTF_TYPEDEF;
 	case LV_DW_SUBROUTINE:
-		return 13;
+		return LV_BTF_FUNC_PROTO;
 	default:
 		return 0;
 	}
@@ -120,22 +120,6 @@ static bool parse_name(const char *name, struct access_name *ret)
 	return true;
 }
 
-static uint32_t add_slot(struct lv *lv, const struct lv_slot *slot)
-{
-	for (size_t i = 0; i < lv->slots.count; i++) {
-		struct lv_slot *old = &lv->slots.v[i];
-
-		if (old->fat.kind != slot->fat.kind || old->fat.type_kind != slot->fat.type_kind ||
-		    old->fat.name != slot->fat.name || old->fat.path != slot->fat.path)
-			continue;
-		// Another flavor may see it otherwise; one that is reached without a flavor must be there.
-		old->flavor &= slot->flavor;
-		return i;
-	}
-	lv_push(lv->slots, *slot);
-	return lv->slots.count - 1;
-}
-
 static bool make_slot(struct lv *lv, LLVMValueRef global, LLVMValueRef use, uint32_t *ret)
 {
 	size_t length;
@@ -150,7 +134,6 @@ static bool make_slot(struct lv *lv, LLVMValueRef global, LLVMValueRef use, uint
 
 	// An anonymous type has no name that another kernel's BTF could be asked for.
 	_cleanup_free_ char *type_name = lv_format("%.*s", (int)name.type_length, name.type);
-	char *flavor = strstr(type_name, "___");
 	struct lv_path path = {};
 
 	if (!lv_path_parse(lv, type, name.path, &path)) {
@@ -161,12 +144,10 @@ static bool make_slot(struct lv *lv, LLVMValueRef global, LLVMValueRef use, uint
 		lv_error(lv, use, "this type has no name that the watched kernel could know it by");
 
 	struct lv_slot slot = {
-		.flavor = flavor && flavor != type_name,
+		.flavor = lv_strip_flavor(type_name),
+		.chars = path.chars,
 	};
 
-	if (slot.flavor)
-		*flavor = 0;
-	slot.chars = path.chars;
 	slot.fat = (struct gs_fat_slot){
 		.kind = name.kind,
 		.flags = path.bitfield && name.kind <= GS_SLOT_FIELD_RSHIFT ? GS_SLOT_F_BITFIELD : 0,
@@ -178,7 +159,7 @@ static bool make_slot(struct lv *lv, LLVMValueRef global, LLVMValueRef use, uint
 		.local_value = name.value,
 	};
 	free(path.text);
-	*ret = add_slot(lv, &slot);
+	*ret = lv_add_slot(lv, &slot);
 	return true;
 }
 
@@ -264,59 +245,4 @@ struct gs_error *lv_fields(struct lv *lv)
 		}
 	}
 	return NULL;
-}
-
-// --- what may be absent ---
-
-static bool is_field(const struct gs_fat_slot *slot)
-{
-	return slot->kind <= GS_SLOT_FIELD_RSHIFT;
-}
-
-static bool path_within(const char *path, const char *prefix)
-{
-	size_t length = strlen(prefix);
-
-	return strncmp(path, prefix, length) == 0 && (!path[length] || path[length] == '.' || path[length] == '[');
-}
-
-// The detector asks whether `slot` is there before it relies on it.
-static bool asked_for(struct lv *lv, const struct gs_fat_slot *slot)
-{
-	const char *strings = lv->strings.v;
-
-	for (size_t i = 0; i < lv->slots.count; i++) {
-		const struct gs_fat_slot *question = &lv->slots.v[i].fat;
-
-		if (question->name != slot->name)
-			continue;
-		switch (question->kind) {
-		case GS_SLOT_FIELD_EXISTS:
-			if (is_field(slot) && path_within(strings + slot->path, strings + question->path))
-				return true;
-			break;
-		case GS_SLOT_TYPE_EXISTS:
-		case GS_SLOT_TYPE_MATCHES:
-			if (slot->kind != GS_SLOT_SYMBOL)
-				return true;
-			break;
-		case GS_SLOT_ENUMVAL_EXISTS:
-			if (slot->kind == GS_SLOT_ENUMVAL_VALUE && slot->path == question->path)
-				return true;
-			break;
-		default:
-			break;
-		}
-	}
-	return false;
-}
-
-void lv_slots_finish(struct lv *lv)
-{
-	for (size_t i = 0; i < lv->slots.count; i++) {
-		struct lv_slot *slot = &lv->slots.v[i];
-
-		if (slot->fat.kind != GS_SLOT_SYMBOL && (slot->flavor || asked_for(lv, &slot->fat)))
-			slot->fat.flags |= GS_SLOT_F_OPTIONAL;
-	}
 }

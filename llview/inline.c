@@ -77,5 +77,6 @@ struct gs_error *lv_inline(struct lv *lv)
 		if (!calls_left(lv))
 			break;
 	}
-	return lv_run_passes(lv, "globaldce,function(sroa)");
+	// globalopt finds which static tables are never written, so that their pointers can be followed.
+	return lv_run_passes(lv, "globaldce,globalopt,function(sroa)");
 }

@@ -68,6 +68,7 @@ static void lv_deinit(struct lv *lv)
 	free(lv->formats.v);
 	free(lv->sites.v);
 	free(lv->loads.v);
+	free(lv->kernel_types.v);
 	free(lv->strings.v);
 	if (lv->module)
 		LLVMDisposeModule(lv->module);
@@ -125,8 +126,8 @@ static struct gs_error *run_local(struct lv *lv)
 	}
 
 SIMPLE(run_detectors, lv_clean(lv), lv_refuse_early(lv), lv_detectors(lv))
-SIMPLE(run_bitfields, lv_bitfields(lv))
-SIMPLE(run_records, lv_refuse_late(lv), lv_records(lv))
+SIMPLE(run_bitfields, lv_kernel_types(lv), lv_bitfields(lv))
+SIMPLE(run_records, lv_refuse_late(lv), lv_strides(lv), lv_records(lv))
 SIMPLE(run_bounds, lv_refuse_circles(lv), lv_bounds(lv))
 SIMPLE(run_loads, lv_loads(lv), lv_budget(lv), lv_lower(lv))
 

@@ -75,6 +75,8 @@ struct lv {
 	LV_TABLE(struct gs_fat_format) formats;
 	LV_TABLE(struct gs_fat_site) sites;
 	LV_TABLE(struct gs_fat_load) loads;
+	/** Structures whose members the detector relocates; with duplicates. */
+	LV_TABLE(LLVMTypeRef) kernel_types;
 	LV_TABLE(char) strings;
 
 	/** Messages printed so far, so that code inlined twice is reported once. */
@@ -119,6 +121,9 @@ void lv_refuse_early(struct lv *lv);
 /** Make direct accesses to bit fields of kernel types relocatable. Before lv_fields(). */
 void lv_bitfields(struct lv *lv);
 
+/** Collect the types whose members are relocated. Before lv_fields(). */
+void lv_kernel_types(struct lv *lv);
+
 /** Run the BPF back end's CO-RE passes and turn what they leave into slots. */
 struct gs_error *lv_fields(struct lv *lv);
 
@@ -136,6 +141,9 @@ struct gs_error *lv_inline(struct lv *lv);
 
 /** Refuse what is left and must not be, now that everything is in one function. */
 void lv_refuse_late(struct lv *lv);
+
+/** Make steps over kernel types in kernel memory go by their size there. */
+void lv_strides(struct lv *lv);
 
 /** Check formats and turn row(), finding(), metric() into gs.record. */
 void lv_records(struct lv *lv);

@@ -129,6 +129,9 @@ static void lower_load(struct loads *l, LLVMValueRef inst)
 		lv_note(lv, inst, GS_LOAD_LOCAL, size, words);
 		lv_check(l->prov, lv, inst, pointer, lv_u64(lv, size), false);
 	} else if (origin == LV_ORIGIN_MIXED) {
+		// Silently, what the inner table points to would be taken for addresses in the kernel.
+		if (LLVMGetTypeKind(type) == LLVMPointerTypeKind && lv_from_table(pointer))
+			lv_error(lv, inst, "a table of pointers that another table points to cannot be followed");
 		lv_note(lv, inst, GS_LOAD_MIXED, size, "local or kernel memory, known at run time");
 		mixed_load(l, inst);
 	} else {

@@ -14,6 +14,8 @@ struct lv_provenance {
 	struct lv_ptrmap origins;
 	/** first: size, second: offset. */
 	struct lv_ptrmap extents;
+	/** first: the sizes that belong to the table that a phi or select leads into. */
+	struct lv_ptrmap sizes;
 };
 
 static bool is_pointer(LLVMValueRef value)
@@ -83,16 +85,51 @@ LLVMValueRef lv_object(struct lv_provenance *prov, LLVMValueRef pointer)
 	return object_of(pointer, 8);
 }
 
-// A load of a pointer out of a constant table of local objects.
-static LLVMValueRef table_of(LLVMValueRef load)
+static bool is_table(LLVMValueRef value)
 {
-	if (!LLVMIsALoadInst(load))
-		return NULL;
+	return LLVMIsAGlobalVariable(value) && LLVMIsGlobalConstant(value) && LLVMGetInitializer(value);
+}
 
-	LLVMValueRef table = object_of(LLVMGetOperand(load, 0), 8);
+// The pointer surely leads into constant tables, one or several.
+static bool in_tables(LLVMValueRef value, unsigned int depth)
+{
+	LLVMValueRef base;
 
-	return table && LLVMIsAGlobalVariable(table) && LLVMIsGlobalConstant(table) &&
-	       LLVMGetInitializer(table) ? table : NULL;
+	while ((base = based_on(value)))
+		value = base;
+	if (LLVMIsAGlobalVariable(value))
+		return is_table(value);
+	if (!depth)
+		return false;
+	if (LLVMIsASelectInst(value))
+		return in_tables(LLVMGetOperand(value, 1), depth - 1) &&
+		       in_tables(LLVMGetOperand(value, 2), depth - 1);
+	if (!LLVMIsAPHINode(value))
+		return false;
+	for (unsigned int i = 0; i < LLVMCountIncoming(value); i++) {
+		LLVMValueRef root = LLVMGetIncomingValue(value, i);
+
+		while ((base = based_on(root)))
+			root = base;
+		if (root != value && !in_tables(root, depth - 1))
+			return false;
+	}
+	return true;
+}
+
+// A load of a pointer out of a constant table of local objects.
+static bool is_table_load(LLVMValueRef inst)
+{
+	return LLVMIsALoadInst(inst) && is_pointer(inst) && in_tables(LLVMGetOperand(inst, 0), 8);
+}
+
+bool lv_from_table(LLVMValueRef pointer)
+{
+	LLVMValueRef base;
+
+	while ((base = based_on(pointer)))
+		pointer = base;
+	return is_table_load(pointer);
 }
 
 enum lv_origin lv_origin(struct lv_provenance *prov, LLVMValueRef pointer)
@@ -124,7 +161,7 @@ static enum lv_origin transfer(struct lv_provenance *prov, LLVMValueRef inst)
 			origin |= lv_origin(prov, LLVMGetIncomingValue(inst, i));
 		return origin;
 	}
-	return table_of(inst) ? LV_ORIGIN_MIXED : LV_ORIGIN_KERNEL;
+	return is_table_load(inst) ? LV_ORIGIN_MIXED : LV_ORIGIN_KERNEL;
 }
 
 struct lv_provenance *lv_provenance_create(struct lv *lv, LLVMValueRef fn)
@@ -162,6 +199,7 @@ void lv_provenance_destroy(struct lv_provenance *prov)
 {
 	free(prov->origins.entries);
 	free(prov->extents.entries);
+	free(prov->sizes.entries);
 	free(prov);
 }
 
@@ -355,13 +393,52 @@ static LLVMValueRef sizes_of_table(struct lv *lv, LLVMValueRef table)
 	return global;
 }
 
+// The sizes that belong to the table that `pointer` leads into.
+static LLVMValueRef sizes_of(struct lv_provenance *prov, LLVMValueRef pointer)
+{
+	struct lv *lv = prov->lv;
+	LLVMValueRef base;
+
+	while ((base = based_on(pointer)))
+		pointer = base;
+	if (LLVMIsAGlobalVariable(pointer))
+		return sizes_of_table(lv, pointer);
+
+	struct lv_ptrmap_entry *known = lv_ptrmap_find(&prov->sizes, pointer);
+
+	if (known)
+		return known->first;
+	if (LLVMIsASelectInst(pointer)) {
+		LLVMValueRef a = sizes_of(prov, LLVMGetOperand(pointer, 1));
+		LLVMValueRef b = sizes_of(prov, LLVMGetOperand(pointer, 2));
+
+		lv_behind(lv, pointer);
+		LLVMValueRef select = LLVMBuildSelect(lv->builder, LLVMGetOperand(pointer, 0), a, b, "");
+
+		lv_ptrmap_add(&prov->sizes, pointer)->first = select;
+		return select;
+	}
+
+	LLVMPositionBuilderBefore(lv->builder, pointer);
+	LLVMValueRef phi = LLVMBuildPhi(lv->builder, lv->ptr, "");
+
+	lv_ptrmap_add(&prov->sizes, pointer)->first = phi;
+	for (unsigned int i = 0; i < LLVMCountIncoming(pointer); i++) {
+		LLVMValueRef one = sizes_of(prov, LLVMGetIncomingValue(pointer, i));
+		LLVMBasicBlockRef block = LLVMGetIncomingBlock(pointer, i);
+
+		LLVMAddIncoming(phi, &one, &block, 1);
+	}
+	return phi;
+}
+
 // Which object a table's pointer points to is known by where in the table it stands. The load itself is checked
 // against the table's bounds before this is reached.
 static struct lv_extent table_extent(struct lv_provenance *prov, LLVMValueRef load)
 {
 	struct lv *lv = prov->lv;
 	struct lv_extent where = lv_extent(prov, LLVMGetOperand(load, 0));
-	LLVMValueRef sizes = sizes_of_table(lv, table_of(load));
+	LLVMValueRef sizes = sizes_of(prov, LLVMGetOperand(load, 0));
 	struct lv_extent extent = { .offset = lv_u64(lv, 0) };
 
 	lv_behind(lv, load);

@@ -28,6 +28,9 @@ void lv_provenance_destroy(struct lv_provenance *prov);
 /** Origin of @p pointer. */
 enum lv_origin lv_origin(struct lv_provenance *prov, LLVMValueRef pointer);
 
+/** @p pointer comes out of a constant table of local objects. */
+bool lv_from_table(LLVMValueRef pointer);
+
 /** The object that a local pointer surely points into, or NULL if there are several. */
 LLVMValueRef lv_object(struct lv_provenance *prov, LLVMValueRef pointer);
 

@@ -94,6 +94,9 @@ static void refuse_instruction_early(struct lv *lv, LLVMValueRef inst)
 	case LLVMAlloca:
 		if (!LLVMIsAConstantInt(LLVMGetOperand(inst, 0)))
 			lv_error(lv, inst, "array of variable length: give it the largest size that it can need");
+		else if (LLVMGetInstructionParent(inst) !=
+			 LLVMGetEntryBasicBlock(LLVMGetBasicBlockParent(LLVMGetInstructionParent(inst))))
+			lv_error(lv, inst, "memory taken from the stack on the way: declare a variable");
 		break;
 	case LLVMUDiv:
 	case LLVMSDiv:

@@ -252,6 +252,47 @@ class Records(Case):
         self.assertEqual(result.stop, STOP_NONE)
 
 
+class Types(Case):
+    def run_types(self, name, memory, **slots):
+        given = {("symbol", "nodes", ""): DIRECT + 0x100, ("symbol", "linux_banner", ""): DIRECT + 0x800}
+        given.update(slots.get("slots", {}))
+        return self.build("types.c").run(memory, given, name=name)
+
+    def test_kinds_of_loads(self):
+        memory = Memory()
+        memory.put(0x100, "ifd", 0x030201, 1.5, 2.25)
+        memory.put(0x100 + 16 + 16, "QQ", 1, 2)
+        memory.put(0x100 + 48, "QQ", 0x1111, 0x2222)
+        memory.text(0x800, "Linux")
+        number, = struct.unpack("<i", struct.pack("<f", 1.5))
+        result = self.run_types("types", memory)
+        self.assertEqual(result.rows, [(0x030201, number, 1.5, 2.25), (0x1111, 0x2222), (2, 1, 2, 3),
+                                       ("Linux", ord("i")), (0x030201,)])
+
+    def test_steps_go_by_the_size_in_the_kernel(self):
+        memory = Memory()
+        size, zone, zones, count, a = 0x300, 0x40, 0x50, 0x10, 0x20
+        for i in range(4):
+            memory.put(0x100 + i * size + count, "i", 1)
+            memory.put(0x100 + i * size + a, "i", 70 + i)
+            for z in range(2):
+                memory.put(0x100 + i * size + zones + z * zone, "I", 10 * i + z)
+        result = self.run_types("steps", memory, slots={
+            ("type-size", "node", ""): size, ("type-size", "zone", ""): zone,
+            ("offset", "node", ".usage.counter"): count, ("offset", "node", ".in.a"): a,
+            ("offset", "node", ".zones"): zones})
+        self.assertEqual(result.rows, [(72, 71), (21, 21), (20, 21)])
+
+    def test_tables_of_strings_by_choice(self):
+        for counter, which, rows in ((1, 0, [("one",), ("eins",)]), (2, 1, [("two",), ("two",)]),
+                                     (2, 0, [("two",)]), (3, 1, [])):
+            memory = Memory()
+            memory.put(0x100, "ii", counter, which)
+            result = self.run_types("languages", memory)
+            self.assertEqual((result.rows, result.stop),
+                             (rows, STOP_NONE if len(rows) == 2 else STOP_BOUNDS))
+
+
 class Programs(Case):
     def test_several_files(self):
         detector = self.build("two_a.c", "two_b.c", args=("-D", "HALVES=2"))

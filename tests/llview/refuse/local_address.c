@@ -6,8 +6,9 @@ static int *kept;
 
 DETECTOR(test)
 {
+	row("%p", kept);
 	kept = &value;
 	row("%d", *(int *)((unsigned long)&value + init_task.pid));
 }
-// expect: 9:7: the address of a local variable is kept in memory
-// expect: 10:13: the address of a local variable becomes a number
+// expect: 10:7: the address of a local variable is kept in memory
+// expect: 11:13: the address of a local variable becomes a number
