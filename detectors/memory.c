@@ -345,8 +345,8 @@ static void check_available(const struct meminfo *i, const struct eater *most)
 	if (severity > reported) {
 		reported = severity;
 		finding(severity,
-			"memory is short: available_kb=%lu of total_kb=%lu, largest process: pid=%d "
-			"comm=%s rss_kb=%lu",
+			"memory is short: available_kb=%lu of total_kb=%lu, "
+			"largest process: pid=%d comm=%s rss_kb=%lu",
 			i->available << (PAGE_SHIFT - 10), i->total << (PAGE_SHIFT - 10), most->pid,
 			most->comm, most->rss << (PAGE_SHIFT - 10));
 	} else if (reported && i->available > percent * CLEAR_PERCENT) {

@@ -69,7 +69,10 @@ struct percpu_counter {
 	s32 *counters;
 } __kernel_type;
 
-/** Exact value, not below zero, as percpu_counter_sum_positive(). */
+/**
+ * Exact value, not below zero, as percpu_counter_sum_positive(). The kernel leaves out CPUs that are
+ * offline, whose part it has moved to the sum; but a panic marks CPUs as offline without that.
+ */
 static inline s64 percpu_counter_sum_positive(const struct percpu_counter *fbc)
 {
 	s64 sum = fbc->count;
@@ -78,7 +81,7 @@ static inline s64 percpu_counter_sum_positive(const struct percpu_counter *fbc)
 
 	if (!counters)
 		return max(sum, (s64)0);
-	for_each_online_cpu (cpu)
+	for_each_possible_cpu (cpu)
 		sum += *per_cpu_ptr(counters, cpu);
 	return max(sum, (s64)0);
 }

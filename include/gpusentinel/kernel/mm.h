@@ -158,13 +158,13 @@ struct vm_event_state {
 
 extern struct vm_event_state vm_event_states __ksym;
 
-/** One event's count since boot. */
+/** One event's count since boot; of all possible CPUs, as percpu_counter_sum_positive(). */
 static inline unsigned long vm_events(unsigned int item)
 {
 	unsigned long sum = 0;
 	unsigned int cpu;
 
-	for_each_online_cpu (cpu) {
+	for_each_possible_cpu (cpu) {
 		unsigned long *event = per_cpu_ptr(&vm_event_states, cpu)->event;
 
 		sum += event[item];
