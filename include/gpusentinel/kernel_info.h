@@ -64,7 +64,7 @@ struct gs_kernel_facts {
 	uint32_t symbols;
 	/** Size of the BTF blob in bytes; 0: the kernel has none. */
 	uint32_t btf_size;
-	/** Bases and sizes of the virtual memory map; 0 if the kernel has no such variable. */
+	/** Bases of the virtual memory map; the defaults of x86-64 if the kernel has no variables for them. */
 	uint64_t page_offset_base, vmalloc_base, vmemmap_base;
 	/** Number of possible CPUs for which a per-CPU area exists. */
 	uint32_t cpus;
@@ -92,7 +92,10 @@ struct gs_symbol_query {
 struct gs_error *gs_kernel_find_symbols(struct gs_kernel *kernel, struct gs_symbol_query *queries,
 					size_t count);
 
-/** Look up one symbol. @return GS_ERROR_KERNEL "no symbol NAME" if absent. */
+/**
+ * Look up one symbol; for a per-CPU variable @p ret is its offset, as in gs_symbol_query.
+ * @return GS_ERROR_KERNEL "no symbol NAME" if absent.
+ */
 struct gs_error *gs_kernel_find_symbol(struct gs_kernel *kernel, const char *name, uint64_t *ret);
 
 /** A kernel module in the target. */
