@@ -180,6 +180,31 @@ static void statics_last_from_run_to_run_but_not_between_engines(void **state)
 	gs_engine_destroy(engine);
 }
 
+static bool is_mapped(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512];
+	bool found = false;
+
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps))
+		found = found || strstr(line, "gpusentinel-detector");
+	fclose(maps);
+	return found;
+}
+
+static void nothing_stays_behind(void **state)
+{
+	struct gs_engine *engine = engine_create();
+	struct seen seen;
+
+	(void)state;
+	run(add(engine, COUNTER, (struct gs_detector_options){}), &seen);
+	assert_true(is_mapped());
+	gs_engine_destroy(engine);
+	assert_false(is_mapped());
+}
+
 static void endless_loops_end(void **state)
 {
 	struct gs_engine *engine = engine_create();
@@ -348,6 +373,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(statics_last_from_run_to_run_but_not_between_engines),
+		cmocka_unit_test(nothing_stays_behind),
 		cmocka_unit_test(endless_loops_end),
 		cmocka_unit_test(a_full_buffer_grows_and_the_run_is_repeated),
 		cmocka_unit_test(failed_loads_are_reported),
