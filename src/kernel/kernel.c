@@ -139,17 +139,23 @@ static struct gs_error *find_kernel(struct gs_kernel *kernel, const struct gs_ke
 	vmcoreinfo_search_init(&search, kernel->target);
 	while (tried < MAX_NOTES && notes < MAX_CANDIDATES && vmcoreinfo_search_next(&search, &kernel->info)) {
 		struct gs_error *err = init_page_tables(kernel);
+		bool fits = !err;
 
 		notes++;
-		if (!err) {
-			tried++;
+		if (fits) {
 			err = init_from_note(kernel, options);
 			if (!err)
 				return NULL;
 		}
 		forget_candidate(kernel);
-		gs_error_destroy(last);
-		last = err;
+		// What is wrong with a note whose page tables fit says more than that another one is stale.
+		if (fits || !tried) {
+			gs_error_destroy(last);
+			last = err;
+		} else {
+			gs_error_destroy(err);
+		}
+		tried += fits;
 	}
 	if (last)
 		return gs_error_prefix(no_cleanup_ptr(last), "%s: no Linux kernel that can be read (%u VMCOREINFO note%s)",
