@@ -62,6 +62,21 @@ static void print_caller(char *buf, u32 caller_id)
 	buf[len] = 0;
 }
 
+static bool starts_with(const char *text, const char *prefix)
+{
+	while (*prefix) {
+		if (*text++ != *prefix++)
+			return false;
+	}
+	return true;
+}
+
+// Of level emergency as well, but they only go with the message of a panic.
+static bool is_trailer(const char *text)
+{
+	return starts_with(text, "Kernel Offset: ") || starts_with(text, "---[ end ");
+}
+
 static void deliver(const struct prb_data_ring *ring, struct prb_desc *desc,
 		    const struct printk_info *info, s64 state)
 {
@@ -91,11 +106,14 @@ static void deliver(const struct prb_data_ring *ring, struct prb_desc *desc,
 	// Overwritten in the meantime: what was read is of two records.
 	if (READ_ONCE(desc->state_var.counter) != state)
 		return;
+	if (level == 0 && facility == 0 && !is_trailer(text))
+		finding(CRITICAL, "%s", text);
 	row("seq=%llu ts_ns=%llu level=%u facility=%u cont=%u caller=%s text=%s", seq, ts_nsec,
 	    level, facility, !!(flags & LOG_CONT), caller, text);
 }
 
-DETECTOR(log, .description = "the kernel's log", .period_ms = 100, .output = 8 << 20)
+DETECTOR(log, .description = "the kernel's log, and its emergencies", .period_ms = 100,
+	 .output = 8 << 20)
 {
 	const struct printk_ringbuffer *rb = prb;
 	unsigned int count_bits = rb->desc_ring.count_bits;

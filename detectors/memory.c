@@ -308,7 +308,8 @@ static bool find_eaters(struct eater *most, struct eater *victim)
 			remember(most, p, rss);
 		if (!oom_mm)
 			continue;
-		remember(victim, p, get_mm_rss(oom_mm));
+		// It may have given back a part by now.
+		remember(victim, p, max(get_mm_rss(oom_mm), oom_mm->hiwater_rss));
 		found = true;
 	}
 	return found;
@@ -318,18 +319,20 @@ static void check_oom_kills(const struct eater *victim)
 {
 	unsigned long kills = vm_events(bpf_core_enum_value(enum vm_event_item, OOM_KILL));
 	unsigned long fresh = kills - seen_oom_kills;
-	const struct eater *eater = victim ? victim : &largest;
 
 	if (kills == seen_oom_kills)
 		return;
 	seen_oom_kills = kills;
-	if (!eater->pid) {
-		finding(WARNING, "out of memory: the kernel killed %lu processes earlier", fresh);
-		return;
-	}
 	// A victim that is gone was in all likelihood the largest process of the run before.
-	finding(CRITICAL, "out of memory: kills=%lu, largest process: pid=%d comm=%s rss_kb=%lu",
-		fresh, eater->pid, eater->comm, eater->rss << (PAGE_SHIFT - 10));
+	if (victim)
+		finding(CRITICAL, "out of memory: kills=%lu, killed: pid=%d comm=%s rss_kb=%lu",
+			fresh, victim->pid, victim->comm, victim->rss << (PAGE_SHIFT - 10));
+	else if (largest.pid)
+		finding(CRITICAL,
+			"out of memory: kills=%lu, largest before: pid=%d comm=%s rss_kb=%lu",
+			fresh, largest.pid, largest.comm, largest.rss << (PAGE_SHIFT - 10));
+	else
+		finding(WARNING, "out of memory: kills=%lu since boot", fresh);
 }
 
 static void check_available(const struct meminfo *i, const struct eater *most)

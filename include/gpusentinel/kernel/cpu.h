@@ -70,8 +70,8 @@ struct percpu_counter {
 } __kernel_type;
 
 /**
- * Exact value, not below zero, as percpu_counter_sum_positive(). The kernel leaves out CPUs that are
- * offline, whose part it has moved to the sum; but a panic marks CPUs as offline without that.
+ * Exact value, not below zero, as percpu_counter_sum_positive(). The kernel leaves out CPUs that
+ * are offline, whose part it has moved to the sum; but a panic marks CPUs as offline without that.
  */
 static inline s64 percpu_counter_sum_positive(const struct percpu_counter *fbc)
 {

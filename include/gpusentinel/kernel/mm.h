@@ -26,6 +26,8 @@ enum {
 /** Address space of a process. include/linux/mm_types.h */
 struct mm_struct {
 	struct percpu_counter rss_stat[NR_MM_COUNTERS];
+	/** Most resident pages so far; may lag behind what is resident now. */
+	unsigned long hiwater_rss;
 } __kernel_type;
 
 /**
