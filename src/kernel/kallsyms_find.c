@@ -18,6 +18,7 @@ enum {
 	TABLE_ALIGN = 4,
 	MAX_RANGES = 64,
 	MAX_TOKEN_TRIES = 1 << 16,
+	MAX_INDEX_SCANS = 4,
 	// Regular offsets fit at several places: only relative_base tells which one it is.
 	MAX_BASE_SCANS = 16,
 };
@@ -135,32 +136,39 @@ static bool accept_tokens(struct search *search, size_t table, size_t index, siz
 	return true;
 }
 
+// The index follows the tokens in every version so far; @anywhere: look for it in the whole buffer.
+static bool find_index(const struct search *search, const size_t starts[KALLSYMS_TOKENS + 1], bool anywhere,
+		       size_t *table_ret, size_t *index_ret)
+{
+	size_t first = anywhere ? 0 : starts[KALLSYMS_TOKENS];
+	size_t last = anywhere ? search->size : first + sizeof(uint64_t);
+
+	for (*index_ret = first; *index_ret < last; *index_ret += anywhere ? sizeof(uint16_t) : 1)
+		if (index_fits(search, *index_ret, starts, table_ret))
+			return true;
+	return false;
+}
+
 // Every digit occurs in symbol names, so each has a token of its own, in the order of ASCII.
-static bool find_tokens(struct search *search)
+static bool find_tokens(struct search *search, bool anywhere)
 {
 	static const char digits[] = "0\0001\0002\0003\0004\0005\0006\0007\0008\0009";
 	size_t starts[KALLSYMS_TOKENS + 1];
-	size_t table;
+	size_t table, index;
 	const uint8_t *at = search->buf;
 	const uint8_t *end = search->buf + search->size;
-	int scans = 4;
-	int tries = MAX_TOKEN_TRIES;
+	int scans = anywhere ? MAX_INDEX_SCANS : MAX_TOKEN_TRIES;
 
-	while (tries-- > 0 && (at = memmem(at, end - at, digits, sizeof(digits)))) {
-		size_t first = at++ - search->buf;
-
-		if (!token_ends(search, first, starts))
-			continue;
-		// The index follows in every version so far.
-		for (size_t pad = 0; pad < 8; pad++)
-			if (index_fits(search, starts[KALLSYMS_TOKENS] + pad, starts, &table))
-				return accept_tokens(search, table, starts[KALLSYMS_TOKENS] + pad,
-						     starts[KALLSYMS_TOKENS]);
-		if (scans-- <= 0)
-			continue;
-		for (size_t index = 0; index < search->size; index += sizeof(uint16_t))
-			if (index_fits(search, index, starts, &table))
+	for (int tries = 0; tries < MAX_TOKEN_TRIES && scans > 0; tries++) {
+		at = memmem(at, end - at, digits, sizeof(digits));
+		if (!at)
+			return false;
+		if (token_ends(search, at - search->buf, starts)) {
+			scans--;
+			if (find_index(search, starts, anywhere, &table, &index))
 				return accept_tokens(search, table, index, starts[KALLSYMS_TOKENS]);
+		}
+		at++;
 	}
 	return false;
 }
@@ -369,7 +377,7 @@ static bool try_addresses(struct search *search, size_t offset, void *arg)
 
 static bool search_buffer(struct search *search, struct kallsyms_tables *ret)
 {
-	if (search->size < 2 * sizeof(uint64_t) || !find_tokens(search))
+	if (search->size < 2 * sizeof(uint64_t) || (!find_tokens(search, false) && !find_tokens(search, true)))
 		return false;
 	if (!outwards(search, search->token_table, try_padded_names, NULL) &&
 	    !outwards(search, search->token_table, try_names, NULL))
