@@ -58,6 +58,23 @@ void lv_check(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst, LLVM
 	lv_require(lv, lv_inside(lv, extent, bytes), tail, site);
 }
 
+void lv_check_aligned(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst, LLVMValueRef pointer,
+		      uint64_t size)
+{
+	struct lv_extent extent = lv_extent(prov, pointer);
+
+	if (LLVMIsAConstantInt(extent.offset) && LLVMConstIntGetZExtValue(extent.offset) % size == 0)
+		return;
+
+	uint32_t site = lv_site(lv, inst);
+	LLVMBasicBlockRef tail = LLVMGetInstructionParent(inst);
+
+	lv_split(lv, inst);
+	LLVMValueRef rest = LLVMBuildAnd(lv->builder, extent.offset, lv_u64(lv, size - 1), "");
+
+	lv_require(lv, LLVMBuildICmp(lv->builder, LLVMIntEQ, rest, lv_u64(lv, 0), ""), tail, site);
+}
+
 void lv_note(struct lv *lv, LLVMValueRef inst, enum gs_load_kind kind, uint64_t size, const char *why)
 {
 	struct gs_fat_load load = {

@@ -17,6 +17,10 @@
 void lv_check(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst, LLVMValueRef pointer,
 	      LLVMValueRef bytes, bool report);
 
+/** Put a check before @p inst that @p pointer, into an object aligned to @p size, is aligned to it as well. */
+void lv_check_aligned(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst, LLVMValueRef pointer,
+		      uint64_t size);
+
 /** The condition that @p bytes are inside, at the builder's place. */
 LLVMValueRef lv_inside(struct lv *lv, struct lv_extent extent, LLVMValueRef bytes);
 

@@ -63,6 +63,31 @@ static void check_set(struct lv_provenance *prov, struct lv *lv, LLVMValueRef in
 	check_write(prov, lv, inst, LLVMGetOperand(inst, 0), bytes, "memset");
 }
 
+// Atomic operations are for what threads share, hence not for the stack, and GPUs want them aligned.
+static void check_atomic(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst)
+{
+	LLVMValueRef pointer = LLVMGetOperand(inst, LLVMIsAStoreInst(inst) ? 1 : 0);
+	LLVMValueRef value = LLVMIsALoadInst(inst) ? inst : LLVMGetOperand(inst, LLVMIsAStoreInst(inst) ? 0 : 1);
+	uint64_t size = lv_size(lv, LLVMTypeOf(value));
+	LLVMValueRef object = lv_object(prov, pointer);
+
+	if (!LLVMIsALoadInst(inst))
+		check_write(prov, lv, inst, pointer, lv_u64(lv, size), "atomic operation");
+	else if (lv_origin(prov, pointer) == LV_ORIGIN_LOCAL)
+		lv_check(prov, lv, inst, pointer, lv_u64(lv, size), true);
+	else
+		return; // loads of kernel memory are whole if they are aligned there
+	if (lv_origin(prov, pointer) != LV_ORIGIN_LOCAL)
+		return;
+	if (!object || !LLVMIsAGlobalVariable(object)) {
+		lv_error(lv, inst, "atomic operation on the stack: only static variables are shared");
+		return;
+	}
+	if (LLVMGetAlignment(object) < size)
+		LLVMSetAlignment(object, size);
+	lv_check_aligned(prov, lv, inst, pointer, size);
+}
+
 static void check_instruction(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst)
 {
 	const char *callee = lv_callee(inst);
@@ -70,6 +95,10 @@ static void check_instruction(struct lv_provenance *prov, struct lv *lv, LLVMVal
 
 	switch (LLVMGetInstructionOpcode(inst)) {
 	case LLVMLoad:
+		if (LLVMGetOrdering(inst) != LLVMAtomicOrderingNotAtomic) {
+			check_atomic(prov, lv, inst);
+			break;
+		}
 		type = LLVMTypeOf(inst);
 		if (lv_origin(prov, LLVMGetOperand(inst, 0)) == LV_ORIGIN_LOCAL)
 			lv_check(prov, lv, inst, LLVMGetOperand(inst, 0), lv_u64(lv, lv_size(lv, type)), true);
@@ -77,13 +106,15 @@ static void check_instruction(struct lv_provenance *prov, struct lv *lv, LLVMVal
 	case LLVMStore:
 		type = LLVMTypeOf(LLVMGetOperand(inst, 0));
 		refuse_escape(prov, lv, inst);
+		if (LLVMGetOrdering(inst) != LLVMAtomicOrderingNotAtomic) {
+			check_atomic(prov, lv, inst);
+			break;
+		}
 		check_write(prov, lv, inst, LLVMGetOperand(inst, 1), lv_u64(lv, lv_size(lv, type)), "store");
 		break;
 	case LLVMAtomicRMW:
 	case LLVMAtomicCmpXchg:
-		type = LLVMTypeOf(LLVMGetOperand(inst, 1));
-		check_write(prov, lv, inst, LLVMGetOperand(inst, 0), lv_u64(lv, lv_size(lv, type)),
-			    "atomic operation");
+		check_atomic(prov, lv, inst);
 		break;
 	case LLVMCall:
 		if (lv_starts(callee, "llvm.memcpy.") || lv_starts(callee, "llvm.memmove."))

@@ -122,6 +122,16 @@ static void clean_metadata(struct lv *lv, LLVMValueRef inst)
 	LLVMDisposeValueMetadataEntries(entries);
 }
 
+// The offsets of fields come from the watched kernel and need not suit the type that is loaded; a misaligned access
+// ends every kernel on the GPU. LLVM raises the alignment again where it can prove one.
+static void clean_alignment(LLVMValueRef inst)
+{
+	bool access = LLVMIsALoadInst(inst) || LLVMIsAStoreInst(inst);
+
+	if (access && LLVMGetOrdering(inst) == LLVMAtomicOrderingNotAtomic)
+		LLVMSetAlignment(inst, 1);
+}
+
 static void clean_instruction(struct lv *lv, LLVMValueRef inst)
 {
 	const char *callee = lv_callee(inst);
@@ -135,6 +145,7 @@ static void clean_instruction(struct lv *lv, LLVMValueRef inst)
 		return;
 	}
 	clean_flags(inst);
+	clean_alignment(inst);
 	clean_metadata(lv, inst);
 	if (LLVMIsACallInst(inst))
 		clean_attributes(inst, LLVMGetNumArgOperands(inst), true);

@@ -141,6 +141,29 @@ static void mark_kernels(struct lv *lv, LLVMModuleRef module)
 	}
 }
 
+// LLVM 19 has no pattern for fences in PTX; membar.sys is the strongest one (PTX ISA 7.0, 9.7.12.3).
+static void replace_fences(struct lv *lv, LLVMModuleRef module)
+{
+	LLVMTypeRef type = LLVMFunctionType(lv->void_type, NULL, 0, false);
+	LLVMValueRef membar = NULL;
+
+	for (LLVMValueRef fn = LLVMGetFirstFunction(module); fn; fn = LLVMGetNextFunction(fn)) {
+		_cleanup_values_ struct lv_values list = lv_instructions(fn);
+
+		for (size_t i = 0; i < list.count; i++) {
+			if (!LLVMIsAFenceInst(list.v[i]))
+				continue;
+			if (!membar)
+				membar = LLVMGetNamedFunction(module, "llvm.nvvm.membar.sys");
+			if (!membar)
+				membar = LLVMAddFunction(module, "llvm.nvvm.membar.sys", type);
+			lv_before(lv, list.v[i]);
+			LLVMBuildCall2(lv->builder, type, membar, NULL, 0, "");
+			LLVMInstructionEraseFromParent(list.v[i]);
+		}
+	}
+}
+
 static struct gs_error *optimize(LLVMModuleRef module, LLVMTargetMachineRef machine)
 {
 	LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
@@ -174,10 +197,12 @@ static struct gs_error *prepare(struct lv *lv, LLVMModuleRef module, const struc
 	if (err)
 		return err;
 	internalize(module);
-	if (backend == &nvptx)
+	if (backend == &nvptx) {
 		mark_kernels(lv, module);
-	else
+		replace_fences(lv, module);
+	} else {
 		lv_libcalls(lv, module);
+	}
 
 	_cleanup_free_ char *stage = lv_format("9-linked.%s", backend->name);
 

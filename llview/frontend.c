@@ -137,6 +137,8 @@ struct gs_error *lv_frontend(struct lv *lv)
 			continue;
 		if (!lv->module) {
 			lv->module = module;
+			// Not the scratch file's name, which differs from run to run.
+			LLVMSetModuleIdentifier(module, "detector", strlen("detector"));
 			continue;
 		}
 		check_duplicates(lv, module);

@@ -70,9 +70,15 @@ static void lower_stop(struct lv *lv, LLVMValueRef fn, LLVMValueRef call)
 {
 	LLVMValueRef args[] = { LLVMGetOperand(call, 0), LLVMGetOperand(call, 1) };
 
+	LLVMValueRef next = LLVMGetNextInstruction(call);
+
 	lv_before(lv, call);
 	lv_rt(lv, fn, "stop", lv->void_type, args, 2);
 	LLVMInstructionEraseFromParent(call);
+	if (LLVMIsAUnreachableInst(next))
+		return; // becomes a return in its turn
+	lv_split(lv, next);
+	LLVMBuildRetVoid(lv->builder);
 }
 
 // Each either follows gs.stop or was made by LLVM out of something undefined: both must leave, not fall through.

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <llvm-c/ErrorHandling.h>
+
 #include "llview.h"
 
 const char *argp_program_version = "llview " LV_VERSION;
@@ -95,6 +97,13 @@ static const struct argp argp = {
 	.doc = doc,
 };
 
+// What LLVM cannot go on from, it would answer with abort().
+static void on_fatal(const char *reason)
+{
+	fprintf(stderr, "llview: LLVM: %s\n", reason);
+	exit(GS_ERROR_OTHER);
+}
+
 int main(int argc, char **argv)
 {
 	struct command command = {};
@@ -106,6 +115,7 @@ int main(int argc, char **argv)
 		if (strcmp(argv[i], "-include") == 0)
 			argv[i] = long_include;
 	}
+	LLVMInstallFatalErrorHandler(on_fatal);
 	argp_parse(&argp, argc, argv, 0, NULL, &command);
 
 	struct gs_error *err = command.dump ? lv_dump(command.dump) : lv_compile(&command.options);

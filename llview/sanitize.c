@@ -115,6 +115,22 @@ static void sanitize_unreachable(struct lv *lv, LLVMValueRef inst)
 	LLVMInstructionEraseFromParent(inst);
 }
 
+// LLVM 19's PTX back end knows relaxed accesses and fences, but not the two in one.
+static void sanitize_ordering(struct lv *lv, LLVMValueRef inst)
+{
+	LLVMAtomicOrdering ordering = LLVMGetOrdering(inst);
+
+	if (ordering == LLVMAtomicOrderingNotAtomic || ordering == LLVMAtomicOrderingUnordered ||
+	    ordering == LLVMAtomicOrderingMonotonic)
+		return;
+	LLVMSetOrdering(inst, LLVMAtomicOrderingMonotonic);
+	if (LLVMIsALoadInst(inst))
+		lv_behind(lv, inst);
+	else
+		lv_before(lv, inst);
+	LLVMBuildFence(lv->builder, LLVMAtomicOrderingSequentiallyConsistent, false, "");
+}
+
 static void sanitize(struct lv *lv, LLVMValueRef inst)
 {
 	LLVMOpcode op = LLVMGetInstructionOpcode(inst);
@@ -134,6 +150,10 @@ static void sanitize(struct lv *lv, LLVMValueRef inst)
 	case LLVMFPToSI:
 	case LLVMFPToUI:
 		sanitize_float(lv, inst, op == LLVMFPToSI);
+		break;
+	case LLVMLoad:
+	case LLVMStore:
+		sanitize_ordering(lv, inst);
 		break;
 	case LLVMCall:
 		sanitize_call(lv, inst);

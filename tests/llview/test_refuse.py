@@ -9,7 +9,7 @@ from support import HERE, Case, llview
 
 
 def expectations(path):
-    with open(path) as f:
+    with open(os.path.join(HERE, path)) as f:
         text = f.read()
     warnings = re.search(r"^// warnings: (.*)$", text, re.M)
     expected = re.findall(r"^// expect: (.*)$", text, re.M)

@@ -218,6 +218,23 @@ class Arithmetic(Case):
             (0, 7), (0, 7), (smallest, 0), (2, 2), (32, 64), (2**31 - 1,), (97.5, -1),
             (-1, ord("c"), 0xfffffff0, DIRECT + 0x100)])
 
+    def test_atomics(self):
+        for pid, nice, stop, rows in ((3, 8, STOP_NONE, 4), (3, 6, STOP_BOUNDS, 3), (4, 0, STOP_BOUNDS, 0)):
+            memory = Memory()
+            memory.put(0x100, "i", pid)
+            memory.put(0x100 + 88, "B", nice << 1)
+            result = self.build("atomics.c").run(memory, {
+                INIT: DIRECT + 0x100, ("symbol", "schedule", ""): 0xffffffff81000000})
+            self.assertEqual((result.stop, len(result.rows)), (stop, rows))
+            self.assertEqual(result.rows[:3], [(5, 7), (1,), (8, 0xffffffff81000000)][:rows])
+
+    def test_misaligned_field_of_a_copy(self):
+        memory = Memory()
+        memory.put(0x100 + 24, "QQ", 0x1122334455667788, 0x99aabbccddeeff00)
+        result = self.build("local.c").run(memory, {
+            INIT: DIRECT + 0x100, ("offset", "list_head", ".next"): 3}, name="copies")
+        self.assertEqual(result.rows[0][2], 0xeeff001122334455)
+
     def test_unreachable_stops(self):
         for pid, stop, rows in (64, STOP_NONE, 2), (65, STOP_TRAP, 1), (66, STOP_TRAP, 1):
             memory = Memory()
