@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The symbol tables: the input is a kernel image; its first 32 bytes say where the tables are. Then the same image is
-// searched by structure.
+// The symbol tables: the input is a kernel image; its first 32 bytes say where the tables are. Then
+// the same image is searched by structure.
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,7 +36,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct gs_target *target = memory_target(0, size);
 	struct memory memory = {
 		.target = target,
-		.map = { .image_base = BASE, .image_size = size, .levels = 4, .root_phys = UINT64_C(1) << 40,
+		.map = { .image_base = BASE,
+			 .image_size = size,
+			 .levels = 4,
+			 .root_phys = UINT64_C(1) << 40,
 			 .phys_mask = GS_PTE_ADDR },
 	};
 	struct kallsyms_tables tables = {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Page tables: the input is physical memory; its first 24 bytes say the depth, an address and the root.
+// Page tables: the input is physical memory; its first 24 bytes say the depth, an address and the
+// root.
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,7 +37,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct gs_target *target = memory_target(0, size);
 	struct memory memory = {
 		.target = target,
-		.map = { .levels = 4 + head[0] % 2, .root_phys = head[2], .phys_mask = GS_PTE_ADDR },
+		.map = { .levels = 4 + head[0] % 2,
+			 .root_phys = head[2],
+			 .phys_mask = GS_PTE_ADDR },
 	};
 	struct pgtable pgtable = memory_pgtable(&memory);
 

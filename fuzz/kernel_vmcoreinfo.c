@@ -8,7 +8,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const names[] = { "_stext", "phys_base", "page", "swapper_pg_dir", "", "a)=1\nSYMBOL(b" };
+	static const char *const names[] = { "_stext",	       "phys_base", "page",
+					     "swapper_pg_dir", "",	    "a)=1\nSYMBOL(b" };
 	static struct vmcoreinfo info;
 	uint64_t value;
 	int64_t number;

@@ -10,12 +10,12 @@
 #include "util/cleanup.h"
 
 enum {
-	// Longest chain of typedefs and modifiers, deepest nest of arrays or anonymous members: real kernels
-	// stay below 10.
+	// Longest chain of typedefs and modifiers, deepest nest of arrays or anonymous members:
+	// real kernels stay below 10.
 	MAX_CHAIN = 256,
 	MAX_DEPTH = 32,
-	// Members and types looked at in one query: an anonymous union in an anonymous struct in ... can
-	// stand for 65535^32 members.
+	// Members and types looked at in one query: an anonymous union in an anonymous struct in
+	// ... can stand for 65535^32 members.
 	MAX_STEPS = 1 << 20,
 };
 
@@ -27,9 +27,10 @@ struct types {
 	uint32_t mask;
 };
 
-#define INDEXED_KINDS                                                                                \
-	(BTF_KIND_MASK(BTF_KIND_INT) | BTF_KIND_MASK(BTF_KIND_STRUCT) | BTF_KIND_MASK(BTF_KIND_UNION) | \
-	 BTF_KIND_MASK(BTF_KIND_ENUM) | BTF_KIND_MASK(BTF_KIND_ENUM64) | BTF_KIND_MASK(BTF_KIND_FWD) |  \
+#define INDEXED_KINDS                                                   \
+	(BTF_KIND_MASK(BTF_KIND_INT) | BTF_KIND_MASK(BTF_KIND_STRUCT) | \
+	 BTF_KIND_MASK(BTF_KIND_UNION) | BTF_KIND_MASK(BTF_KIND_ENUM) | \
+	 BTF_KIND_MASK(BTF_KIND_ENUM64) | BTF_KIND_MASK(BTF_KIND_FWD) | \
 	 BTF_KIND_MASK(BTF_KIND_TYPEDEF) | BTF_KIND_MASK(BTF_KIND_FLOAT))
 
 static const struct btf_type *type_at(const struct types *types, uint32_t id)
@@ -86,7 +87,8 @@ static struct gs_error *build_index(struct types *types)
 		if (!(BTF_KIND_MASK(kind_of(type)) & INDEXED_KINDS) || !type->name_off)
 			continue;
 
-		uint32_t *head = &types->heads[hash_name(string_at(types, type->name_off)) & types->mask];
+		uint32_t *head =
+			&types->heads[hash_name(string_at(types, type->name_off)) & types->mask];
 
 		types->next[id] = *head;
 		*head = id;
@@ -160,7 +162,8 @@ const char *types_name(const struct types *types, uint32_t id)
 	return type ? string_at(types, type->name_off) : "";
 }
 
-size_t types_find(const struct types *types, const char *name, uint32_t kinds, uint32_t *ids, size_t max)
+size_t types_find(const struct types *types, const char *name, uint32_t kinds, uint32_t *ids,
+		  size_t max)
 {
 	size_t found = 0;
 
@@ -169,7 +172,8 @@ size_t types_find(const struct types *types, const char *name, uint32_t kinds, u
 	for (uint32_t id = types->heads[hash_name(name) & types->mask]; id; id = types->next[id]) {
 		const struct btf_type *type = type_at(types, id);
 
-		if (!(BTF_KIND_MASK(kind_of(type)) & kinds) || strcmp(string_at(types, type->name_off), name))
+		if (!(BTF_KIND_MASK(kind_of(type)) & kinds) ||
+		    strcmp(string_at(types, type->name_off), name))
 			continue;
 		if (found < max)
 			ids[found] = id;
@@ -285,7 +289,8 @@ uint32_t types_vlen(const struct types *types, uint32_t id)
 
 static uint64_t member_offset(const struct btf_type *record, const struct btf_member *member)
 {
-	return BTF_INFO_KFLAG(record->info) ? BTF_MEMBER_BIT_OFFSET(member->offset) : member->offset;
+	return BTF_INFO_KFLAG(record->info) ? BTF_MEMBER_BIT_OFFSET(member->offset)
+					    : member->offset;
 }
 
 static void decode_member(const struct types *types, const struct btf_type *record, uint32_t index,
@@ -294,7 +299,8 @@ static void decode_member(const struct types *types, const struct btf_type *reco
 	const struct btf_member *member = (const struct btf_member *)(record + 1) + index;
 	uint64_t bytes;
 
-	*ret = (struct type_member){ .type_id = member->type, .bit_offset = member_offset(record, member) };
+	*ret = (struct type_member){ .type_id = member->type,
+				     .bit_offset = member_offset(record, member) };
 	if (BTF_INFO_KFLAG(record->info)) {
 		ret->bit_size = BTF_MEMBER_BITFIELD_SIZE(member->offset);
 		ret->bitfield = ret->bit_size != 0;
@@ -304,8 +310,8 @@ static void decode_member(const struct types *types, const struct btf_type *reco
 	*name_ret = string_at(types, member->name_off);
 }
 
-bool types_member_at(const struct types *types, uint32_t id, uint32_t index, struct type_member *ret,
-		     const char **name_ret)
+bool types_member_at(const struct types *types, uint32_t id, uint32_t index,
+		     struct type_member *ret, const char **name_ret)
 {
 	const struct btf_type *type = type_at(types, types_resolve(types, id));
 	const char *name;
@@ -318,8 +324,8 @@ bool types_member_at(const struct types *types, uint32_t id, uint32_t index, str
 	return true;
 }
 
-static bool find_member(const struct types *types, uint32_t id, const char *name, int depth, int *steps,
-			struct type_member *ret)
+static bool find_member(const struct types *types, uint32_t id, const char *name, int depth,
+			int *steps, struct type_member *ret)
 {
 	const struct btf_type *type = type_at(types, types_resolve(types, id));
 
@@ -350,15 +356,16 @@ static bool find_member(const struct types *types, uint32_t id, const char *name
 	return false;
 }
 
-bool types_find_member(const struct types *types, uint32_t id, const char *name, struct type_member *ret)
+bool types_find_member(const struct types *types, uint32_t id, const char *name,
+		       struct type_member *ret)
 {
 	int steps = MAX_STEPS;
 
 	return *name && find_member(types, id, name, 0, &steps, ret);
 }
 
-bool types_enumerator_at(const struct types *types, uint32_t id, uint32_t index, const char **name_ret,
-			 int64_t *value_ret)
+bool types_enumerator_at(const struct types *types, uint32_t id, uint32_t index,
+			 const char **name_ret, int64_t *value_ret)
 {
 	const struct btf_type *type = type_at(types, types_resolve(types, id));
 
@@ -368,11 +375,12 @@ bool types_enumerator_at(const struct types *types, uint32_t id, uint32_t index,
 		const struct btf_enum *value = (const struct btf_enum *)(type + 1) + index;
 
 		*name_ret = string_at(types, value->name_off);
-		// Since Linux kernel commit 6089fb325cf7 ("bpf: Add btf enum64 support") (in v6.0), kind_flag
-		// tells signed enums. Before that the flag is 0 and all are taken as signed, which gives the
-		// same 32 bits.
-		*value_ret = BTF_INFO_KFLAG(type->info) || value->val < 0 ? value->val
-									 : (int64_t)(uint32_t)value->val;
+		// Since Linux kernel commit 6089fb325cf7 ("bpf: Add btf enum64 support") (in v6.0),
+		// kind_flag tells signed enums. Before that the flag is 0 and all are taken as
+		// signed, which gives the same 32 bits.
+		*value_ret = BTF_INFO_KFLAG(type->info) || value->val < 0
+				     ? value->val
+				     : (int64_t)(uint32_t)value->val;
 		return true;
 	}
 
@@ -383,8 +391,8 @@ bool types_enumerator_at(const struct types *types, uint32_t id, uint32_t index,
 	return true;
 }
 
-bool types_find_enumerator(const struct types *types, uint32_t id, const char *name, int64_t *value_ret,
-			   bool *is_signed_ret)
+bool types_find_enumerator(const struct types *types, uint32_t id, const char *name,
+			   int64_t *value_ret, bool *is_signed_ret)
 {
 	const struct btf_type *type = type_at(types, types_resolve(types, id));
 
@@ -395,7 +403,8 @@ bool types_find_enumerator(const struct types *types, uint32_t id, const char *n
 	for (uint32_t i = 0; i < BTF_INFO_VLEN(type->info); i++) {
 		const char *enumerator;
 
-		if (types_enumerator_at(types, id, i, &enumerator, value_ret) && !strcmp(enumerator, name))
+		if (types_enumerator_at(types, id, i, &enumerator, value_ret) &&
+		    !strcmp(enumerator, name))
 			return true;
 	}
 	return false;
@@ -404,7 +413,8 @@ bool types_find_enumerator(const struct types *types, uint32_t id, const char *n
 bool types_find_any_enumerator(const struct types *types, const char *name, int64_t *value_ret)
 {
 	for (uint32_t id = 1; id < types->blob.count; id++)
-		if (is_enum(type_at(types, id)) && types_find_enumerator(types, id, name, value_ret, NULL))
+		if (is_enum(type_at(types, id)) &&
+		    types_find_enumerator(types, id, name, value_ret, NULL))
 			return true;
 	return false;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 // The kernel's types (BTF), read from hostile memory.
 //
-// The blob is copied once and checked record by record, so that every id and every name handed out here
-// may be used without another check. Ids run from 1 to types_count() - 1; 0 is void. A function given an
-// id outside that range, or a type that refers to itself, answers "no" and never loops.
+// The blob is copied once and checked record by record, so that every id and every name handed out
+// here may be used without another check. Ids run from 1 to types_count() - 1; 0 is void. A
+// function given an id outside that range, or a type that refers to itself, answers "no" and never
+// loops.
 //
 // Format: Linux Documentation/bpf/btf.rst.
 #ifndef GS_KERNEL_BTF_H
@@ -43,9 +44,11 @@ unsigned int types_kind(const struct types *types, uint32_t id);
 const char *types_name(const struct types *types, uint32_t id);
 
 // Find types by name, in the order of their ids. BTF may hold several of one name (a driver's own
-// struct of the same name). @kinds is a mask of BTF_KIND_MASK(); 0 means every kind that the index has:
-// INT, STRUCT, UNION, ENUM, ENUM64, FWD, TYPEDEF, FLOAT. Writes at most @max ids; returns how many exist.
-size_t types_find(const struct types *types, const char *name, uint32_t kinds, uint32_t *ids, size_t max);
+// struct of the same name). @kinds is a mask of BTF_KIND_MASK(); 0 means every kind that the index
+// has: INT, STRUCT, UNION, ENUM, ENUM64, FWD, TYPEDEF, FLOAT. Writes at most @max ids; returns how
+// many exist.
+size_t types_find(const struct types *types, const char *name, uint32_t kinds, uint32_t *ids,
+		  size_t max);
 
 // The first of types_find(), or 0.
 uint32_t types_find_one(const struct types *types, const char *name, uint32_t kinds);
@@ -58,10 +61,11 @@ uint32_t types_skip_modifiers(const struct types *types, uint32_t id);
 
 // The type a pointer points to (0: void), the element type of an array. False if it is neither.
 bool types_pointee(const struct types *types, uint32_t id, uint32_t *ret);
-bool types_array(const struct types *types, uint32_t id, uint32_t *element_ret, uint32_t *count_ret);
+bool types_array(const struct types *types, uint32_t id, uint32_t *element_ret,
+		 uint32_t *count_ret);
 
-// sizeof() in bytes; false for void, functions, forward declarations, cycles and overflow. The size of a flexible
-// array is 0.
+// sizeof() in bytes; false for void, functions, forward declarations, cycles and overflow. The size
+// of a flexible array is 0.
 bool types_sizeof(const struct types *types, uint32_t id, uint64_t *ret);
 
 // A member of a struct or union; members of anonymous structs and unions inside count as its own.
@@ -77,25 +81,27 @@ struct type_member {
 };
 
 // @id may be a typedef of a struct. False if there is no such member.
-bool types_find_member(const struct types *types, uint32_t id, const char *name, struct type_member *ret);
+bool types_find_member(const struct types *types, uint32_t id, const char *name,
+		       struct type_member *ret);
 
 // Member number @index of the record itself (no descent): what CO-RE access strings count.
 // @name_ret may be NULL; "" for anonymous members.
-bool types_member_at(const struct types *types, uint32_t id, uint32_t index, struct type_member *ret,
-		     const char **name_ret);
+bool types_member_at(const struct types *types, uint32_t id, uint32_t index,
+		     struct type_member *ret, const char **name_ret);
 
 // Number of members (struct, union), enumerators or parameters.
 uint32_t types_vlen(const struct types *types, uint32_t id);
 
 // Value of an enumerator in enum @id (ENUM and ENUM64); @is_signed_ret may be NULL.
-bool types_find_enumerator(const struct types *types, uint32_t id, const char *name, int64_t *value_ret,
-			   bool *is_signed_ret);
+bool types_find_enumerator(const struct types *types, uint32_t id, const char *name,
+			   int64_t *value_ret, bool *is_signed_ret);
 
 // Enumerator number @index of enum @id.
-bool types_enumerator_at(const struct types *types, uint32_t id, uint32_t index, const char **name_ret,
-			 int64_t *value_ret);
+bool types_enumerator_at(const struct types *types, uint32_t id, uint32_t index,
+			 const char **name_ret, int64_t *value_ret);
 
-// Value of an enumerator in whichever enum has it, anonymous ones included (one pass over all types).
+// Value of an enumerator in whichever enum has it, anonymous ones included (one pass over all
+// types).
 bool types_find_any_enumerator(const struct types *types, const char *name, int64_t *value_ret);
 
 // Integer encoding of INT, BOOL-like, ENUM types. False if @id resolves to none of them.
@@ -120,9 +126,10 @@ struct type_location {
 	unsigned int derefs;
 };
 
-// Resolve an access path such as "se.sum_exec_runtime", "comm[3]", "[2].pid", "mm->pgd" or "" (the root itself).
-// A leading "[N]" counts whole root objects, as pointer arithmetic does. An index behind the end of an array is an
-// error, except for flexible arrays. Errors: GS_ERROR_DETECTOR, with the part of the path that does not exist.
+// Resolve an access path such as "se.sum_exec_runtime", "comm[3]", "[2].pid", "mm->pgd" or "" (the
+// root itself). A leading "[N]" counts whole root objects, as pointer arithmetic does. An index
+// behind the end of an array is an error, except for flexible arrays. Errors: GS_ERROR_DETECTOR,
+// with the part of the path that does not exist.
 struct gs_error *types_resolve_path(const struct types *types, uint32_t root, const char *path,
 				    struct type_location *ret);
 

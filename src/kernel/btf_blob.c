@@ -11,7 +11,8 @@ enum {
 
 static struct gs_error *damaged(const char *what, uint32_t id)
 {
-	return gs_error_create(GS_ERROR_KERNEL, "the kernel's types (BTF) are damaged: %s in type %u", what, id);
+	return gs_error_create(GS_ERROR_KERNEL,
+			       "the kernel's types (BTF) are damaged: %s in type %u", what, id);
 }
 
 // Bytes behind struct btf_type; negative: unknown kind.
@@ -77,10 +78,11 @@ static struct gs_error *find_records(struct btf_blob *blob)
 		int64_t extra = extra_size(type);
 
 		if (extra < 0)
-			return gs_error_create(GS_ERROR_KERNEL,
-					       "the kernel's types (BTF) have a record of unknown kind %u in type %u: "
-					       "damaged, or newer than this program",
-					       BTF_INFO_KIND(type->info), id);
+			return gs_error_create(
+				GS_ERROR_KERNEL,
+				"the kernel's types (BTF) have a record of unknown kind %u in type %u: "
+				"damaged, or newer than this program",
+				BTF_INFO_KIND(type->info), id);
 		if (left - sizeof(*type) < (uint64_t)extra)
 			return damaged("record cut off", id);
 		blob->offsets[id] = offset;
@@ -181,28 +183,31 @@ static struct gs_error *find_sections(struct btf_blob *blob)
 	struct btf_header header;
 
 	if (blob->size < sizeof(header))
-		return gs_error_create(GS_ERROR_KERNEL, "the kernel's types (BTF) are cut off: %zu bytes",
+		return gs_error_create(GS_ERROR_KERNEL,
+				       "the kernel's types (BTF) are cut off: %zu bytes",
 				       blob->size);
 	memcpy(&header, blob->data, sizeof(header));
 	if (header.magic != BTF_MAGIC || header.version != BTF_VERSION)
 		return gs_error_create(GS_ERROR_KERNEL,
-				       "no BTF where __start_BTF says: magic 0x%04x, version %u", header.magic,
-				       header.version);
+				       "no BTF where __start_BTF says: magic 0x%04x, version %u",
+				       header.magic, header.version);
 
 	// Later kernels may append fields to the header; hdr_len says where the sections begin.
 	if (header.hdr_len < sizeof(header) || header.hdr_len > blob->size)
-		return gs_error_create(GS_ERROR_KERNEL, "the kernel's BTF header is damaged: length %u",
+		return gs_error_create(GS_ERROR_KERNEL,
+				       "the kernel's BTF header is damaged: length %u",
 				       header.hdr_len);
 
 	uint64_t rest = blob->size - header.hdr_len;
 
 	if ((uint64_t)header.type_off + header.type_len > rest ||
-	    (uint64_t)header.str_off + header.str_len > rest || (header.hdr_len + header.type_off) % 4 ||
-	    !header.str_len)
-		return gs_error_create(GS_ERROR_KERNEL,
-				       "the kernel's BTF header is damaged: types %u+%u, strings %u+%u of %zu bytes",
-				       header.type_off, header.type_len, header.str_off, header.str_len,
-				       blob->size);
+	    (uint64_t)header.str_off + header.str_len > rest ||
+	    (header.hdr_len + header.type_off) % 4 || !header.str_len)
+		return gs_error_create(
+			GS_ERROR_KERNEL,
+			"the kernel's BTF header is damaged: types %u+%u, strings %u+%u of %zu bytes",
+			header.type_off, header.type_len, header.str_off, header.str_len,
+			blob->size);
 
 	const uint8_t *sections = (const uint8_t *)blob->data + header.hdr_len;
 

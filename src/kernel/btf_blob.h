@@ -23,8 +23,9 @@ struct btf_blob {
 	uint32_t strings_size;
 };
 
-// Takes ownership of @data, from malloc(), also if it fails; end with btf_blob_deinit() in both cases. Afterwards
-// every record lies in the type section, is of a known kind, and each id and name offset in it is in range.
+// Takes ownership of @data, from malloc(), also if it fails; end with btf_blob_deinit() in both
+// cases. Afterwards every record lies in the type section, is of a known kind, and each id and name
+// offset in it is in range.
 struct gs_error *btf_blob_init(struct btf_blob *blob, void *data, size_t size);
 void btf_blob_deinit(struct btf_blob *blob);
 

@@ -20,10 +20,11 @@ struct cursor {
 
 static struct gs_error *no_such(const struct cursor *cursor, const char *what)
 {
-	const char *name = types_name(cursor->types, types_resolve(cursor->types, cursor->location->type_id));
+	const char *name =
+		types_name(cursor->types, types_resolve(cursor->types, cursor->location->type_id));
 
-	return gs_error_create(GS_ERROR_DETECTOR, "%s at \"%.64s\" of \"%.128s\" (in %s)", what, cursor->at,
-			       cursor->path, *name ? name : "an anonymous type");
+	return gs_error_create(GS_ERROR_DETECTOR, "%s at \"%.64s\" of \"%.128s\" (in %s)", what,
+			       cursor->at, cursor->path, *name ? name : "an anonymous type");
 }
 
 static struct gs_error *step_member(struct cursor *cursor, const char **end_ret)
@@ -69,7 +70,8 @@ static struct gs_error *step_index(struct cursor *cursor, const char **end_ret)
 			return no_such(cursor, "index behind the end of the array");
 	}
 
-	if (!types_sizeof(cursor->types, element, &size) || __builtin_mul_overflow(size, index, &offset) ||
+	if (!types_sizeof(cursor->types, element, &size) ||
+	    __builtin_mul_overflow(size, index, &offset) ||
 	    __builtin_mul_overflow(offset, 8, &offset) ||
 	    __builtin_add_overflow(location->bit_offset, offset, &location->bit_offset))
 		return no_such(cursor, "offset out of range");
@@ -103,7 +105,8 @@ static struct gs_error *finish(struct cursor *cursor)
 	types_is_signed(types, location->resolved_id, &location->is_signed);
 	if (!types_sizeof(types, location->resolved_id, &location->byte_size))
 		location->byte_size = 0;
-	if (!location->bitfield && __builtin_mul_overflow(location->byte_size, 8, &location->bit_size))
+	if (!location->bitfield &&
+	    __builtin_mul_overflow(location->byte_size, 8, &location->bit_size))
 		return no_such(cursor, "size out of range");
 	return NULL;
 }

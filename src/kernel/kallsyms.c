@@ -25,8 +25,8 @@ enum {
 };
 
 // Names are compared by a polynomial hash, which can be computed token by token: hash(ab) =
-// hash(a) * M^len(b) + hash(b). So a pass costs one multiplication for each compressed byte instead of expanding
-// 100,000 names.
+// hash(a) * M^len(b) + hash(b). So a pass costs one multiplication for each compressed byte instead
+// of expanding 100,000 names.
 #define HASH_MULTIPLIER UINT64_C(0x9e3779b97f4a7c15)
 
 static uint64_t hash_text(const char *text, size_t len, uint64_t *power_ret)
@@ -57,9 +57,10 @@ struct gs_error *kallsyms_set_tokens(struct kallsyms *kallsyms, char *table, siz
 		size_t offset = index[i];
 
 		if (offset >= size || !memchr(table + offset, '\0', size - offset))
-			return gs_error_create(GS_ERROR_KERNEL,
-					       "kallsyms_token_table is damaged: token %d at offset %zu", i,
-					       offset);
+			return gs_error_create(
+				GS_ERROR_KERNEL,
+				"kallsyms_token_table is damaged: token %d at offset %zu", i,
+				offset);
 
 		token->text = table + offset;
 		token->len = strlen(token->text);
@@ -69,12 +70,14 @@ struct gs_error *kallsyms_set_tokens(struct kallsyms *kallsyms, char *table, siz
 
 		size_t tail = token->len > 0;
 
-		token->tail_hash = hash_text(token->text + tail, token->len - tail, &token->tail_power);
+		token->tail_hash =
+			hash_text(token->text + tail, token->len - tail, &token->tail_power);
 	}
 	return NULL;
 }
 
-// Length of the name at @at in compressed bytes; @header_ret: bytes that the length itself takes. 0: invalid.
+// Length of the name at @at in compressed bytes; @header_ret: bytes that the length itself takes.
+// 0: invalid.
 static inline size_t name_len(const uint8_t *at, const uint8_t *end, size_t *header_ret)
 {
 	if (at == end)
@@ -83,8 +86,9 @@ static inline size_t name_len(const uint8_t *at, const uint8_t *end, size_t *hea
 	size_t len = *at;
 
 	*header_ret = 1;
-	// Since Linux kernel commit 73bbb94466fd ("kallsyms: support "big" kernel symbols") (in v6.1), a length
-	// with the top bit takes a second byte. Before that, names were too short to set the bit.
+	// Since Linux kernel commit 73bbb94466fd ("kallsyms: support "big" kernel symbols") (in
+	// v6.1), a length with the top bit takes a second byte. Before that, names were too short
+	// to set the bit.
 	if (len & 0x80) {
 		if (end - at < 2)
 			return 0;
@@ -96,8 +100,8 @@ static inline size_t name_len(const uint8_t *at, const uint8_t *end, size_t *hea
 	return len;
 }
 
-size_t kallsyms_names_size(const struct kallsyms *kallsyms, const uint8_t *names, size_t size, uint32_t count,
-			   uint32_t *valid_ret)
+size_t kallsyms_names_size(const struct kallsyms *kallsyms, const uint8_t *names, size_t size,
+			   uint32_t count, uint32_t *valid_ret)
 {
 	const uint8_t *at = names;
 	const uint8_t *end = names + size;
@@ -116,7 +120,8 @@ size_t kallsyms_names_size(const struct kallsyms *kallsyms, const uint8_t *names
 }
 
 // The names have no end mark: read on until all are there.
-static struct gs_error *load_names(const struct memory *memory, uint64_t address, struct kallsyms *kallsyms)
+static struct gs_error *load_names(const struct memory *memory, uint64_t address,
+				   struct kallsyms *kallsyms)
 {
 	size_t valid = 0;
 	uint32_t done = 0;
@@ -125,7 +130,8 @@ static struct gs_error *load_names(const struct memory *memory, uint64_t address
 		size_t want = kallsyms->names_size + NAMES_CHUNK;
 
 		if (want > NAMES_MAX)
-			return gs_error_address(GS_ERROR_KERNEL, address, "kallsyms_names at 0x%" PRIx64 " does not end",
+			return gs_error_address(GS_ERROR_KERNEL, address,
+						"kallsyms_names at 0x%" PRIx64 " does not end",
 						address);
 
 		uint8_t *grown = realloc(kallsyms->names, want);
@@ -134,8 +140,8 @@ static struct gs_error *load_names(const struct memory *memory, uint64_t address
 			return &gs_enomem;
 		kallsyms->names = grown;
 
-		size_t got = memory_read_some(memory, address + kallsyms->names_size, grown + kallsyms->names_size,
-					      NAMES_CHUNK);
+		size_t got = memory_read_some(memory, address + kallsyms->names_size,
+					      grown + kallsyms->names_size, NAMES_CHUNK);
 		const uint8_t *end = grown + kallsyms->names_size + got;
 		const uint8_t *at = grown + valid;
 
@@ -153,19 +159,22 @@ static struct gs_error *load_names(const struct memory *memory, uint64_t address
 		if (done == kallsyms->count)
 			break;
 		if (got < NAMES_CHUNK || (at < end && *at == 0))
-			return gs_error_address(GS_ERROR_KERNEL, address + valid,
-						"kallsyms_names is damaged: symbol %u of %u at 0x%" PRIx64, done,
-						kallsyms->count, address + valid);
+			return gs_error_address(
+				GS_ERROR_KERNEL, address + valid,
+				"kallsyms_names is damaged: symbol %u of %u at 0x%" PRIx64, done,
+				kallsyms->count, address + valid);
 	}
 	if (kallsyms_names_size(kallsyms, kallsyms->names, valid, kallsyms->count, &done) != valid)
 		return gs_error_address(GS_ERROR_KERNEL, address,
-					"kallsyms_names at 0x%" PRIx64 " is damaged: a symbol without a type", address);
+					"kallsyms_names at 0x%" PRIx64
+					" is damaged: a symbol without a type",
+					address);
 	kallsyms->names_size = valid;
 	return NULL;
 }
 
-static struct gs_error *load_tokens(const struct memory *memory, const struct kallsyms_tables *tables,
-				    struct kallsyms *kallsyms)
+static struct gs_error *load_tokens(const struct memory *memory,
+				    const struct kallsyms_tables *tables, struct kallsyms *kallsyms)
 {
 	uint16_t index[KALLSYMS_TOKENS];
 	struct gs_error *err = memory_read(memory, tables->token_index, index, sizeof(index));
@@ -178,7 +187,8 @@ static struct gs_error *load_tokens(const struct memory *memory, const struct ka
 	if (!table)
 		return &gs_enomem;
 
-	// The last token ends somewhere behind its beginning; no token reaches the length of a name.
+	// The last token ends somewhere behind its beginning; no token reaches the length of a
+	// name.
 	size_t size = 0;
 
 	for (int i = 0; i < KALLSYMS_TOKENS; i++)
@@ -207,7 +217,8 @@ uint64_t kallsyms_decode(enum kallsyms_encoding encoding, const void *entry, uin
 	case KALLSYMS_RELATIVE:
 		return relative_base + (uint32_t)offset;
 	case KALLSYMS_ABSOLUTE_PERCPU:
-		return offset >= 0 ? (uint64_t)offset : relative_base - 1 - (uint64_t)(int64_t)offset;
+		return offset >= 0 ? (uint64_t)offset
+				   : relative_base - 1 - (uint64_t)(int64_t)offset;
 	default:
 		return entry_address + (uint64_t)(int64_t)offset;
 	}
@@ -221,21 +232,24 @@ static size_t entry_size(enum kallsyms_encoding encoding)
 uint64_t kallsyms_address(const struct kallsyms *kallsyms, uint32_t index, bool *absolute_ret)
 {
 	size_t offset = index * entry_size(kallsyms->encoding);
-	uint64_t address = kallsyms_decode(kallsyms->encoding, (const uint8_t *)kallsyms->entries + offset,
-					   kallsyms->entries_address + offset, kallsyms->relative_base);
+	uint64_t address =
+		kallsyms_decode(kallsyms->encoding, (const uint8_t *)kallsyms->entries + offset,
+				kallsyms->entries_address + offset, kallsyms->relative_base);
 
 	if (absolute_ret)
 		*absolute_ret = (int64_t)address >= 0;
 	return address;
 }
 
-static size_t matches(const struct kallsyms *kallsyms, const struct kallsyms_anchor *anchors, size_t count)
+static size_t matches(const struct kallsyms *kallsyms, const struct kallsyms_anchor *anchors,
+		      size_t count)
 {
 	size_t matched = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		bool same = anchors[i].index != KALLSYMS_NONE &&
-			    kallsyms_address(kallsyms, anchors[i].index, NULL) == anchors[i].address;
+		bool same =
+			anchors[i].index != KALLSYMS_NONE &&
+			kallsyms_address(kallsyms, anchors[i].index, NULL) == anchors[i].address;
 
 		// _stext decides: without it no other agreement counts.
 		if (i == 0 && !same)
@@ -245,7 +259,8 @@ static size_t matches(const struct kallsyms *kallsyms, const struct kallsyms_anc
 	return matched;
 }
 
-static struct gs_error *load_addresses(const struct memory *memory, const struct kallsyms_tables *tables,
+static struct gs_error *load_addresses(const struct memory *memory,
+				       const struct kallsyms_tables *tables,
 				       const struct kallsyms_anchor *anchors, size_t anchor_count,
 				       struct kallsyms *kallsyms)
 {
@@ -255,13 +270,16 @@ static struct gs_error *load_addresses(const struct memory *memory, const struct
 	enum kallsyms_encoding best_encoding = KALLSYMS_ABSOLUTE;
 
 	if (!table)
-		return gs_error_create(GS_ERROR_KERNEL, "the kernel names neither kallsyms_offsets nor kallsyms_addresses");
+		return gs_error_create(
+			GS_ERROR_KERNEL,
+			"the kernel names neither kallsyms_offsets nor kallsyms_addresses");
 	kallsyms->entries = malloc(kallsyms->count * size);
 	if (!kallsyms->entries)
 		return &gs_enomem;
 	kallsyms->entries_address = table;
 
-	struct gs_error *err = memory_read(memory, table, kallsyms->entries, kallsyms->count * size);
+	struct gs_error *err =
+		memory_read(memory, table, kallsyms->entries, kallsyms->count * size);
 
 	if (err)
 		return gs_error_prefix(err, "the kernel's table of symbol addresses");
@@ -271,9 +289,11 @@ static struct gs_error *load_addresses(const struct memory *memory, const struct
 			return gs_error_prefix(err, "kallsyms_relative_base");
 	}
 
-	// Since Linux kernel commit 9d7de2aa8b41 ("x86/percpu/64: Use relative percpu offsets") (in v6.15) per-CPU
-	// variables lie in the image, so that x86-64 needs absolute-percpu no more. Since commit a081b5789255
-	// ("kallsyms: Get rid of kallsyms relative base") (in v7.0) offsets are place-relative. The anchors tell.
+	// Since Linux kernel commit 9d7de2aa8b41 ("x86/percpu/64: Use relative percpu offsets") (in
+	// v6.15) per-CPU variables lie in the image, so that x86-64 needs absolute-percpu no more.
+	// Since commit a081b5789255
+	// ("kallsyms: Get rid of kallsyms relative base") (in v7.0) offsets are place-relative. The
+	// anchors tell.
 	for (enum kallsyms_encoding encoding = 0; encoding < KALLSYMS_ENCODINGS; encoding++) {
 		if (entry_size(encoding) != size)
 			continue;
@@ -292,15 +312,17 @@ static struct gs_error *load_addresses(const struct memory *memory, const struct
 	for (size_t i = 0; i < anchor_count; i++)
 		known += anchors[i].index != KALLSYMS_NONE;
 	if (!best || best * 2 < known)
-		return gs_error_create(GS_ERROR_KERNEL,
-				       "the kernel's symbol addresses are in no known encoding: _stext does not come out "
-				       "as VMCOREINFO has it; give a System.map");
+		return gs_error_create(
+			GS_ERROR_KERNEL,
+			"the kernel's symbol addresses are in no known encoding: _stext does not come out "
+			"as VMCOREINFO has it; give a System.map");
 	kallsyms->encoding = best_encoding;
 	return NULL;
 }
 
 static struct gs_error *load(const struct memory *memory, const struct kallsyms_tables *tables,
-			     struct kallsyms_anchor *anchors, size_t anchor_count, struct kallsyms *kallsyms)
+			     struct kallsyms_anchor *anchors, size_t anchor_count,
+			     struct kallsyms *kallsyms)
 {
 	struct gs_error *err = memory_read_u32(memory, tables->num_syms, &kallsyms->count);
 
@@ -308,8 +330,8 @@ static struct gs_error *load(const struct memory *memory, const struct kallsyms_
 		return gs_error_prefix(err, "kallsyms_num_syms");
 	if (!kallsyms->count || kallsyms->count > KALLSYMS_MAX)
 		return gs_error_address(GS_ERROR_KERNEL, tables->num_syms,
-					"kallsyms_num_syms at 0x%" PRIx64 " is absurd: %u", tables->num_syms,
-					kallsyms->count);
+					"kallsyms_num_syms at 0x%" PRIx64 " is absurd: %u",
+					tables->num_syms, kallsyms->count);
 	err = load_tokens(memory, tables, kallsyms);
 	if (err)
 		return err;
@@ -331,7 +353,8 @@ static struct gs_error *load(const struct memory *memory, const struct kallsyms_
 }
 
 struct gs_error *kallsyms_load(const struct memory *memory, const struct kallsyms_tables *tables,
-			       struct kallsyms_anchor *anchors, size_t anchor_count, struct kallsyms *ret)
+			       struct kallsyms_anchor *anchors, size_t anchor_count,
+			       struct kallsyms *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 
@@ -424,8 +447,9 @@ static void wanted_deinit(struct wanted *wanted)
 }
 
 // All the queries with this hash; the same name may have been asked for more than once.
-static size_t wanted_hit(const struct kallsyms *kallsyms, const struct wanted *wanted, uint64_t hash,
-			 size_t offset, uint32_t symbol, const char *const *names, uint32_t *indexes)
+static size_t wanted_hit(const struct kallsyms *kallsyms, const struct wanted *wanted,
+			 uint64_t hash, size_t offset, uint32_t symbol, const char *const *names,
+			 uint32_t *indexes)
 {
 	size_t hits = 0;
 	char expanded[KALLSYMS_NAME_LEN];
@@ -448,7 +472,8 @@ static size_t wanted_hit(const struct kallsyms *kallsyms, const struct wanted *w
 	return hits;
 }
 
-void kallsyms_find(const struct kallsyms *kallsyms, const char *const *names, uint32_t *indexes, size_t count)
+void kallsyms_find(const struct kallsyms *kallsyms, const char *const *names, uint32_t *indexes,
+		   size_t count)
 {
 	_cleanup_(wanted_deinit) struct wanted wanted = { NULL, NULL, 0 };
 	const uint8_t *end = kallsyms->names + kallsyms->names_size;
@@ -476,7 +501,8 @@ void kallsyms_find(const struct kallsyms *kallsyms, const char *const *names, ui
 			hash = hash * token->power + token->hash;
 		}
 		if (wanted.slots[(hash >> 32) & wanted.mask] != KALLSYMS_NONE)
-			left -= wanted_hit(kallsyms, &wanted, hash, at - kallsyms->names, symbol, names, indexes);
+			left -= wanted_hit(kallsyms, &wanted, hash, at - kallsyms->names, symbol,
+					   names, indexes);
 		at = data + len;
 	}
 }

@@ -26,8 +26,8 @@ enum {
 // A kernel image has some tens of MiB; what is larger is searched as far as this.
 #define MAX_IMAGE (UINT64_C(256) << 20)
 
-// Names that may be looked at, and bytes of names that may be hashed, in all: a hostile image can be full of
-// almost-tables.
+// Names that may be looked at, and bytes of names that may be hashed, in all: a hostile image can
+// be full of almost-tables.
 #define MAX_STEPS (UINT64_C(1) << 27)
 
 struct search {
@@ -70,13 +70,15 @@ static uint16_t u16_at(const struct search *search, size_t offset)
 }
 
 // Where the tokens '0' to 255 and the byte behind them begin, if the token '0' is at @first.
-static bool token_ends(const struct search *search, size_t first, size_t starts[KALLSYMS_TOKENS + 1])
+static bool token_ends(const struct search *search, size_t first,
+		       size_t starts[KALLSYMS_TOKENS + 1])
 {
 	size_t at = first;
 
 	for (int token = FIRST_DIGIT; token < KALLSYMS_TOKENS; token++) {
 		size_t left = search->size - at;
-		const uint8_t *nul = memchr(search->buf + at, '\0', left < KALLSYMS_NAME_LEN ? left : KALLSYMS_NAME_LEN);
+		const uint8_t *nul = memchr(search->buf + at, '\0',
+					    left < KALLSYMS_NAME_LEN ? left : KALLSYMS_NAME_LEN);
 
 		if (!nul)
 			return false;
@@ -88,10 +90,11 @@ static bool token_ends(const struct search *search, size_t first, size_t starts[
 }
 
 // Does an index table lie at @offset that fits the tokens? Gives the start of the token table.
-static bool index_fits(const struct search *search, size_t offset, const size_t starts[KALLSYMS_TOKENS + 1],
-		       size_t *table_ret)
+static bool index_fits(const struct search *search, size_t offset,
+		       const size_t starts[KALLSYMS_TOKENS + 1], size_t *table_ret)
 {
-	if (offset + KALLSYMS_TOKENS * sizeof(uint16_t) > search->size || u16_at(search, offset) != 0)
+	if (offset + KALLSYMS_TOKENS * sizeof(uint16_t) > search->size ||
+	    u16_at(search, offset) != 0)
 		return false;
 
 	size_t digit = u16_at(search, offset + FIRST_DIGIT * sizeof(uint16_t));
@@ -105,7 +108,8 @@ static bool index_fits(const struct search *search, size_t offset, const size_t 
 	for (int token = 1; token < KALLSYMS_TOKENS; token++) {
 		size_t entry = u16_at(search, offset + token * sizeof(uint16_t));
 
-		if (entry <= previous || table + entry >= search->size || search->buf[table + entry - 1] != '\0')
+		if (entry <= previous || table + entry >= search->size ||
+		    search->buf[table + entry - 1] != '\0')
 			return false;
 		if (token >= FIRST_DIGIT && table + entry != starts[token])
 			return false;
@@ -137,8 +141,8 @@ static bool accept_tokens(struct search *search, size_t table, size_t index, siz
 }
 
 // The index follows the tokens in every version so far; @anywhere: look for it in the whole buffer.
-static bool find_index(const struct search *search, const size_t starts[KALLSYMS_TOKENS + 1], bool anywhere,
-		       size_t *table_ret, size_t *index_ret)
+static bool find_index(const struct search *search, const size_t starts[KALLSYMS_TOKENS + 1],
+		       bool anywhere, size_t *table_ret, size_t *index_ret)
 {
 	size_t first = anywhere ? 0 : starts[KALLSYMS_TOKENS];
 	size_t last = anywhere ? search->size : first + sizeof(uint64_t);
@@ -222,18 +226,19 @@ static bool names_at(struct search *search, size_t offset, size_t header)
 	return names_fit(search, search->names, count);
 }
 
-static uint64_t decoded(const struct search *search, enum kallsyms_encoding encoding, size_t table, uint32_t index,
-			uint64_t relative_base)
+static uint64_t decoded(const struct search *search, enum kallsyms_encoding encoding, size_t table,
+			uint32_t index, uint64_t relative_base)
 {
 	size_t entry = table + (size_t)index * (encoding == KALLSYMS_ABSOLUTE ? 8 : 4);
 
-	return kallsyms_decode(encoding, search->buf + entry, search->address + entry, relative_base);
+	return kallsyms_decode(encoding, search->buf + entry, search->address + entry,
+			       relative_base);
 }
 
-// Do the anchors come out right? One alone does by chance: a place-relative alias of _stext does so at the table that
-// begins one entry early.
-static bool anchors_agree(const struct search *search, enum kallsyms_encoding encoding, size_t table,
-			  uint64_t relative_base)
+// Do the anchors come out right? One alone does by chance: a place-relative alias of _stext does so
+// at the table that begins one entry early.
+static bool anchors_agree(const struct search *search, enum kallsyms_encoding encoding,
+			  size_t table, uint64_t relative_base)
 {
 	size_t known = 0, matched = 0;
 
@@ -243,7 +248,8 @@ static bool anchors_agree(const struct search *search, enum kallsyms_encoding en
 		if (anchor->index == KALLSYMS_NONE)
 			continue;
 		known++;
-		matched += decoded(search, encoding, table, anchor->index, relative_base) == anchor->address;
+		matched += decoded(search, encoding, table, anchor->index, relative_base) ==
+			   anchor->address;
 	}
 	return matched > 0 && matched * 4 >= known * 3;
 }
@@ -279,10 +285,12 @@ static bool relative_at(struct search *search, size_t table, uint32_t index, uin
 	uint64_t percpu = stext + 1 + (uint64_t)(int64_t)(int32_t)offset;
 	size_t base;
 
-	bool found = anchors_agree(search, KALLSYMS_RELATIVE, table, plain) && find_base(search, end, plain, &base);
+	bool found = anchors_agree(search, KALLSYMS_RELATIVE, table, plain) &&
+		     find_base(search, end, plain, &base);
 
 	if (!found)
-		found = (int32_t)offset < 0 && anchors_agree(search, KALLSYMS_ABSOLUTE_PERCPU, table, percpu) &&
+		found = (int32_t)offset < 0 &&
+			anchors_agree(search, KALLSYMS_ABSOLUTE_PERCPU, table, percpu) &&
 			find_base(search, end, percpu, &base);
 	if (!found)
 		return false;
@@ -339,7 +347,8 @@ static bool outwards(struct search *search, size_t from,
 	size_t last = search->size - sizeof(uint64_t);
 
 	from &= ~(size_t)(TABLE_ALIGN - 1);
-	for (size_t distance = 0; distance <= from || from + distance <= last; distance += TABLE_ALIGN) {
+	for (size_t distance = 0; distance <= from || from + distance <= last;
+	     distance += TABLE_ALIGN) {
 		if (distance <= from && from - distance <= last && at(search, from - distance, arg))
 			return true;
 		if (from + distance <= last && at(search, from + distance, arg))
@@ -377,7 +386,8 @@ static bool try_addresses(struct search *search, size_t offset, void *arg)
 
 static bool search_buffer(struct search *search, struct kallsyms_tables *ret)
 {
-	if (search->size < 2 * sizeof(uint64_t) || (!find_tokens(search, false) && !find_tokens(search, true)))
+	if (search->size < 2 * sizeof(uint64_t) ||
+	    (!find_tokens(search, false) && !find_tokens(search, true)))
 		return false;
 	if (!outwards(search, search->token_table, try_padded_names, NULL) &&
 	    !outwards(search, search->token_table, try_names, NULL))
@@ -395,8 +405,9 @@ static bool search_buffer(struct search *search, struct kallsyms_tables *ret)
 	return outwards(search, search->names, try_addresses, &try);
 }
 
-static bool search_with_budget(const uint8_t *buf, size_t size, uint64_t address, struct kallsyms_anchor *anchors,
-			       size_t anchor_count, uint64_t *steps, struct kallsyms_tables *ret)
+static bool search_with_budget(const uint8_t *buf, size_t size, uint64_t address,
+			       struct kallsyms_anchor *anchors, size_t anchor_count,
+			       uint64_t *steps, struct kallsyms_tables *ret)
 {
 	if (!anchor_count || anchor_count > KALLSYMS_MAX_ANCHORS)
 		return false;
@@ -418,8 +429,9 @@ static bool search_with_budget(const uint8_t *buf, size_t size, uint64_t address
 	return found;
 }
 
-bool kallsyms_search_buffer(const uint8_t *buf, size_t size, uint64_t address, struct kallsyms_anchor *anchors,
-			    size_t anchor_count, struct kallsyms_tables *ret)
+bool kallsyms_search_buffer(const uint8_t *buf, size_t size, uint64_t address,
+			    struct kallsyms_anchor *anchors, size_t anchor_count,
+			    struct kallsyms_tables *ret)
 {
 	uint64_t steps = 0;
 
@@ -440,9 +452,9 @@ static bool add_range(void *arg, const struct pgtable_range *range)
 }
 
 // @left: bytes that may still be searched.
-static bool search_range(const struct memory *memory, uint64_t address, uint64_t size, uint64_t *left,
-			 uint64_t *steps, struct kallsyms_anchor *anchors, size_t anchor_count,
-			 struct kallsyms_tables *ret)
+static bool search_range(const struct memory *memory, uint64_t address, uint64_t size,
+			 uint64_t *left, uint64_t *steps, struct kallsyms_anchor *anchors,
+			 size_t anchor_count, struct kallsyms_tables *ret)
 {
 	if (size > *left)
 		size = *left;
@@ -461,8 +473,9 @@ static bool search_range(const struct memory *memory, uint64_t address, uint64_t
 	return search_with_budget(buf, size, address, anchors, anchor_count, steps, ret);
 }
 
-struct gs_error *kallsyms_search(const struct memory *memory, uint64_t stext, struct kallsyms_anchor *anchors,
-				 size_t anchor_count, struct kallsyms_tables *ret)
+struct gs_error *kallsyms_search(const struct memory *memory, uint64_t stext,
+				 struct kallsyms_anchor *anchors, size_t anchor_count,
+				 struct kallsyms_tables *ret)
 {
 	struct pgtable pgtable = memory_pgtable(memory);
 	_cleanup_free_ struct ranges *ranges = calloc(1, sizeof(*ranges));
@@ -470,8 +483,8 @@ struct gs_error *kallsyms_search(const struct memory *memory, uint64_t stext, st
 	if (!ranges)
 		return &gs_enomem;
 
-	struct gs_error *err = pgtable_for_each(&pgtable, stext, KERNEL_MAP_START + KERNEL_IMAGE_MAX - 1, add_range,
-						ranges);
+	struct gs_error *err = pgtable_for_each(
+		&pgtable, stext, KERNEL_MAP_START + KERNEL_IMAGE_MAX - 1, add_range, ranges);
 
 	if (err)
 		return gs_error_prefix(err, "the kernel image cannot be searched for symbols");
@@ -483,7 +496,8 @@ struct gs_error *kallsyms_search(const struct memory *memory, uint64_t stext, st
 		const struct pgtable_range *range = &ranges->range[i];
 
 		if (!(range->flags & PTE_RW) && (range->flags & PTE_NX) &&
-		    search_range(memory, range->start, range->size, &left, &steps, anchors, anchor_count, ret))
+		    search_range(memory, range->start, range->size, &left, &steps, anchors,
+				 anchor_count, ret))
 			return NULL;
 	}
 	// ...but not before the boot has come to mark_rodata_ro().
@@ -492,10 +506,11 @@ struct gs_error *kallsyms_search(const struct memory *memory, uint64_t stext, st
 		uint64_t start = ranges->range[0].start;
 
 		left = MAX_IMAGE;
-		if (search_range(memory, start, last->start + last->size - start, &left, &steps, anchors, anchor_count,
-				 ret))
+		if (search_range(memory, start, last->start + last->size - start, &left, &steps,
+				 anchors, anchor_count, ret))
 			return NULL;
 	}
-	return gs_error_create(GS_ERROR_KERNEL,
-			       "the kernel image has no kallsyms tables: built without CONFIG_KALLSYMS? Give its System.map");
+	return gs_error_create(
+		GS_ERROR_KERNEL,
+		"the kernel image has no kallsyms tables: built without CONFIG_KALLSYMS? Give its System.map");
 }

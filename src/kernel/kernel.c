@@ -14,8 +14,8 @@
 #include "util/cleanup.h"
 
 enum {
-	// Notes whose page tables fit that are worth a search for symbols: real memory has one, after a kexec
-	// perhaps two.
+	// Notes whose page tables fit that are worth a search for symbols: real memory has one,
+	// after a kexec perhaps two.
 	MAX_NOTES = 4,
 	// Notes that are looked at: a hostile guest can fill its memory with them.
 	MAX_CANDIDATES = 1 << 16,
@@ -27,7 +27,8 @@ static struct gs_error *init_segments(struct gs_kernel *kernel)
 	const struct gs_segment *segments = gs_target_segments(kernel->target, &count);
 
 	if (!count || count > GS_MAP_SEGMENTS)
-		return gs_error_create(GS_ERROR_KERNEL, "the target has %zu memory segments, 1 to %d are supported",
+		return gs_error_create(GS_ERROR_KERNEL,
+				       "the target has %zu memory segments, 1 to %d are supported",
 				       count, GS_MAP_SEGMENTS);
 	kernel->segments = calloc(count, sizeof(*kernel->segments));
 	if (!kernel->segments)
@@ -44,7 +45,8 @@ static struct gs_error *init_segments(struct gs_kernel *kernel)
 	return NULL;
 }
 
-// Root of the page tables as the note has it, and the proof: _stext translates to where phys_base puts it.
+// Root of the page tables as the note has it, and the proof: _stext translates to where phys_base
+// puts it.
 static struct gs_error *init_page_tables(struct gs_kernel *kernel)
 {
 	const struct vmcoreinfo *info = &kernel->info;
@@ -52,14 +54,17 @@ static struct gs_error *init_page_tables(struct gs_kernel *kernel)
 	uint64_t root, stext;
 	int64_t phys_base, level5 = 0, sme_mask = 0;
 
-	if (!vmcoreinfo_symbol(info, "swapper_pg_dir", &root) || !vmcoreinfo_symbol(info, "_stext", &stext) ||
+	if (!vmcoreinfo_symbol(info, "swapper_pg_dir", &root) ||
+	    !vmcoreinfo_symbol(info, "_stext", &stext) ||
 	    !vmcoreinfo_number(info, "phys_base", &phys_base))
-		return gs_error_address(GS_ERROR_KERNEL, info->phys,
-					"VMCOREINFO at physical 0x%" PRIx64
-					" lacks swapper_pg_dir, _stext or phys_base: not of an x86-64 kernel",
-					info->phys);
+		return gs_error_address(
+			GS_ERROR_KERNEL, info->phys,
+			"VMCOREINFO at physical 0x%" PRIx64
+			" lacks swapper_pg_dir, _stext or phys_base: not of an x86-64 kernel",
+			info->phys);
 	vmcoreinfo_number(info, "pgtable_l5_enabled", &level5);
-	// Since Linux kernel commit 65f750e5457a ("x86/kdump: Export the SME mask to vmcoreinfo") (in v5.0).
+	// Since Linux kernel commit 65f750e5457a ("x86/kdump: Export the SME mask to vmcoreinfo")
+	// (in v5.0).
 	vmcoreinfo_number(info, "sme_mask", &sme_mask);
 
 	map->root_phys = root - KERNEL_MAP_START + (uint64_t)phys_base;
@@ -71,8 +76,9 @@ static struct gs_error *init_page_tables(struct gs_kernel *kernel)
 	struct gs_error *err = pgtable_walk(&pgtable, stext, &leaf);
 
 	if (err)
-		return gs_error_prefix(err, "the page tables that VMCOREINFO at physical 0x%" PRIx64
-					    " names do not translate _stext",
+		return gs_error_prefix(err,
+				       "the page tables that VMCOREINFO at physical 0x%" PRIx64
+				       " names do not translate _stext",
 				       info->phys);
 	if (leaf.phys != stext - KERNEL_MAP_START + (uint64_t)phys_base)
 		return gs_error_address(GS_ERROR_KERNEL, stext,
@@ -94,7 +100,8 @@ static void forget_candidate(struct gs_kernel *kernel)
 	kernel->modules_head = 0;
 }
 
-static struct gs_error *init_symbols(struct gs_kernel *kernel, const struct gs_kernel_options *options)
+static struct gs_error *init_symbols(struct gs_kernel *kernel,
+				     const struct gs_kernel_options *options)
 {
 	uint64_t stext = 0;
 
@@ -113,13 +120,15 @@ static void init_facts(struct gs_kernel *kernel)
 	facts->note_phys = kernel->info.phys;
 	facts->note_size = kernel->info.size;
 	vmcoreinfo_hex(&kernel->info, "KERNELOFFSET", &facts->kaslr_offset);
-	facts->kallsyms_encoding = symbols->entries ? "System.map" :
-						      kallsyms_encoding_names[symbols->kallsyms.encoding];
+	facts->kallsyms_encoding = symbols->entries
+					   ? "System.map"
+					   : kallsyms_encoding_names[symbols->kallsyms.encoding];
 	facts->kallsyms_named = symbols->named;
 	facts->symbols = symbols_count(symbols);
 }
 
-static struct gs_error *init_from_note(struct gs_kernel *kernel, const struct gs_kernel_options *options)
+static struct gs_error *init_from_note(struct gs_kernel *kernel,
+				       const struct gs_kernel_options *options)
 {
 	struct gs_error *err = init_symbols(kernel, options);
 
@@ -130,14 +139,16 @@ static struct gs_error *init_from_note(struct gs_kernel *kernel, const struct gs
 	return err;
 }
 
-static struct gs_error *find_kernel(struct gs_kernel *kernel, const struct gs_kernel_options *options)
+static struct gs_error *find_kernel(struct gs_kernel *kernel,
+				    const struct gs_kernel_options *options)
 {
 	struct vmcoreinfo_search search;
 	_cleanup_error_ struct gs_error *last = NULL;
 	unsigned int notes = 0, tried = 0;
 
 	vmcoreinfo_search_init(&search, kernel->target);
-	while (tried < MAX_NOTES && notes < MAX_CANDIDATES && vmcoreinfo_search_next(&search, &kernel->info)) {
+	while (tried < MAX_NOTES && notes < MAX_CANDIDATES &&
+	       vmcoreinfo_search_next(&search, &kernel->info)) {
 		struct gs_error *err = init_page_tables(kernel);
 		bool fits = !err;
 
@@ -148,7 +159,8 @@ static struct gs_error *find_kernel(struct gs_kernel *kernel, const struct gs_ke
 				return NULL;
 		}
 		forget_candidate(kernel);
-		// What is wrong with a note whose page tables fit says more than that another one is stale.
+		// What is wrong with a note whose page tables fit says more than that another one
+		// is stale.
 		if (fits || !tried) {
 			gs_error_destroy(last);
 			last = err;
@@ -158,12 +170,15 @@ static struct gs_error *find_kernel(struct gs_kernel *kernel, const struct gs_ke
 		tried += fits;
 	}
 	if (last)
-		return gs_error_prefix(no_cleanup_ptr(last), "%s: no Linux kernel that can be read (%u VMCOREINFO note%s)",
-				       gs_target_spec(kernel->target), notes, notes == 1 ? "" : "s");
-	return gs_error_create(GS_ERROR_KERNEL,
-			       "%s: no Linux kernel: no VMCOREINFO note in its memory. Still booting, another system, or "
-			       "built without CONFIG_CRASH_CORE (CONFIG_VMCORE_INFO)?",
-			       gs_target_spec(kernel->target));
+		return gs_error_prefix(
+			no_cleanup_ptr(last),
+			"%s: no Linux kernel that can be read (%u VMCOREINFO note%s)",
+			gs_target_spec(kernel->target), notes, notes == 1 ? "" : "s");
+	return gs_error_create(
+		GS_ERROR_KERNEL,
+		"%s: no Linux kernel: no VMCOREINFO note in its memory. Still booting, another system, or "
+		"built without CONFIG_CRASH_CORE (CONFIG_VMCORE_INFO)?",
+		gs_target_spec(kernel->target));
 }
 
 struct gs_error *gs_kernel_open(struct gs_target *target, const struct gs_kernel_options *options,
@@ -220,7 +235,8 @@ void gs_kernel_facts(const struct gs_kernel *kernel, struct gs_kernel_facts *ret
 	*ret = kernel->facts;
 }
 
-struct gs_error *gs_kernel_find_symbols(struct gs_kernel *kernel, struct gs_symbol_query *queries, size_t count)
+struct gs_error *gs_kernel_find_symbols(struct gs_kernel *kernel, struct gs_symbol_query *queries,
+					size_t count)
 {
 	struct gs_error *err = symbols_find(&kernel->symbols, queries, count);
 
@@ -246,7 +262,8 @@ struct gs_error *gs_kernel_find_symbol(struct gs_kernel *kernel, const char *nam
 }
 
 struct gs_error *gs_kernel_for_each_symbol(struct gs_kernel *kernel,
-					   bool (*fn)(void *arg, const char *name, char type, uint64_t address),
+					   bool (*fn)(void *arg, const char *name, char type,
+						      uint64_t address),
 					   void *arg)
 {
 	symbols_for_each(&kernel->symbols, fn, arg);
@@ -262,7 +279,8 @@ void gs_kernel_symbolize(struct gs_kernel *kernel, uint64_t address, char *buf, 
 	if (symbols_at(&kernel->symbols, address, name, &start, &size))
 		snprintf(buf, len, "%s+0x%" PRIx64 "/0x%" PRIx64, name, address - start, size);
 	else if (modules_symbol_at(kernel, address, name, &start, &size, &module))
-		snprintf(buf, len, "%s+0x%" PRIx64 "/0x%" PRIx64 " [%s]", name, address - start, size, module);
+		snprintf(buf, len, "%s+0x%" PRIx64 "/0x%" PRIx64 " [%s]", name, address - start,
+			 size, module);
 	else
 		snprintf(buf, len, "0x%" PRIx64, address);
 }
@@ -273,9 +291,10 @@ struct gs_error *gs_kernel_types(struct gs_kernel *kernel, struct types **ret)
 		size_t size = kernel->facts.btf_size;
 
 		if (!size)
-			return gs_error_create(GS_ERROR_KERNEL,
-					       "kernel %s has no types: built without CONFIG_DEBUG_INFO_BTF",
-					       kernel->info.release);
+			return gs_error_create(
+				GS_ERROR_KERNEL,
+				"kernel %s has no types: built without CONFIG_DEBUG_INFO_BTF",
+				kernel->info.release);
 
 		_cleanup_free_ void *blob = malloc(size);
 
@@ -285,7 +304,8 @@ struct gs_error *gs_kernel_types(struct gs_kernel *kernel, struct types **ret)
 		struct gs_error *err = memory_read(&kernel->memory, kernel->btf_start, blob, size);
 
 		if (err)
-			return gs_error_prefix(err, "the kernel's types (BTF) at 0x%" PRIx64, kernel->btf_start);
+			return gs_error_prefix(err, "the kernel's types (BTF) at 0x%" PRIx64,
+					       kernel->btf_start);
 		err = types_create_take(no_cleanup_ptr(blob), size, &kernel->types);
 		if (err)
 			return err;
@@ -351,12 +371,14 @@ struct gs_error *gs_kernel_translate(struct gs_kernel *kernel, uint64_t address,
 	return memory_translate(&kernel->memory, address, phys_ret, NULL);
 }
 
-struct gs_error *gs_kernel_read(struct gs_kernel *kernel, uint64_t address, void *buf, uint64_t size)
+struct gs_error *gs_kernel_read(struct gs_kernel *kernel, uint64_t address, void *buf,
+				uint64_t size)
 {
 	return memory_read(&kernel->memory, address, buf, size);
 }
 
-struct gs_error *gs_kernel_read_string(struct gs_kernel *kernel, uint64_t address, char *buf, size_t len)
+struct gs_error *gs_kernel_read_string(struct gs_kernel *kernel, uint64_t address, char *buf,
+				       size_t len)
 {
 	return memory_read_string(&kernel->memory, address, buf, len);
 }

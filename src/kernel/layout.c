@@ -49,8 +49,8 @@ static const char *const symbol_names[SYM_COUNT] = {
 	[SYM_MODULES] = "modules",
 };
 
-// Where these lie if the kernel was built without CONFIG_RANDOMIZE_MEMORY and so has no variables for them
-// (Documentation/arch/x86/x86_64/mm.rst).
+// Where these lie if the kernel was built without CONFIG_RANDOMIZE_MEMORY and so has no variables
+// for them (Documentation/arch/x86/x86_64/mm.rst).
 struct default_bases {
 	uint64_t page_offset, vmalloc, vmemmap;
 };
@@ -80,7 +80,8 @@ static bool walk(const struct gs_kernel *kernel, uint64_t address, uint64_t *phy
 	return true;
 }
 
-static uint64_t variable_or(const struct gs_kernel *kernel, const struct gs_symbol_query *symbol, uint64_t fallback)
+static uint64_t variable_or(const struct gs_kernel *kernel, const struct gs_symbol_query *symbol,
+			    uint64_t fallback)
 {
 	uint64_t value;
 
@@ -109,9 +110,10 @@ static struct gs_error *init_image(struct gs_kernel *kernel, const struct gs_sym
 	kernel->symbols.image_start = start;
 	kernel->symbols.image_end = KERNEL_MAP_START + KERNEL_IMAGE_MAX;
 	if (!walk(kernel, start, &phys))
-		return gs_error_address(GS_ERROR_KERNEL, start, "the kernel image at 0x%" PRIx64 " is not mapped",
-					start);
-	// Without CONFIG_KALLSYMS_ALL there is no _end: the page tables translate the image just as well.
+		return gs_error_address(GS_ERROR_KERNEL, start,
+					"the kernel image at 0x%" PRIx64 " is not mapped", start);
+	// Without CONFIG_KALLSYMS_ALL there is no _end: the page tables translate the image just as
+	// well.
 	if (!symbols[SYM_END].found || end <= start || end - start > KERNEL_IMAGE_MAX)
 		return NULL;
 	kernel->symbols.image_end = end;
@@ -124,13 +126,16 @@ static struct gs_error *init_image(struct gs_kernel *kernel, const struct gs_sym
 static void init_bases(struct gs_kernel *kernel, const struct gs_symbol_query *symbols)
 {
 	struct gs_map *map = &kernel->memory.map;
-	const struct default_bases *defaults = map->levels == 5 ? &defaults_5_levels : &defaults_4_levels;
+	const struct default_bases *defaults =
+		map->levels == 5 ? &defaults_5_levels : &defaults_4_levels;
 	uint64_t base = variable_or(kernel, &symbols[SYM_PAGE_OFFSET_BASE], defaults->page_offset);
 	uint64_t phys;
 
 	kernel->facts.page_offset_base = base;
-	// Believed only if the page tables agree where it can be seen: the page tables themselves lie in it.
-	if (walk(kernel, base + map->root_phys, &phys) && phys == map->root_phys && map->segment_count) {
+	// Believed only if the page tables agree where it can be seen: the page tables themselves
+	// lie in it.
+	if (walk(kernel, base + map->root_phys, &phys) && phys == map->root_phys &&
+	    map->segment_count) {
 		map->direct_base = base;
 		map->direct_size = kernel->segments[map->segment_count - 1].end;
 	}
@@ -149,7 +154,8 @@ static uint32_t cpu_limit(const struct gs_kernel *kernel, const struct gs_symbol
 	uint32_t limit = 0;
 
 	if (symbols[SYM_NR_CPU_IDS].found) {
-		struct gs_error *err = memory_read_u32(&kernel->memory, symbols[SYM_NR_CPU_IDS].address, &limit);
+		struct gs_error *err =
+			memory_read_u32(&kernel->memory, symbols[SYM_NR_CPU_IDS].address, &limit);
 
 		gs_error_destroy(err);
 	}
@@ -177,10 +183,12 @@ static void init_cpus(struct gs_kernel *kernel, const struct gs_symbol_query *sy
 	if (symbols[SYM_CPU_POSSIBLE_MASK].size && symbols[SYM_CPU_POSSIBLE_MASK].size < mask_size)
 		mask_size = symbols[SYM_CPU_POSSIBLE_MASK].size;
 	if (symbols[SYM_CPU_POSSIBLE_MASK].found)
-		memory_read_some(&kernel->memory, symbols[SYM_CPU_POSSIBLE_MASK].address, mask, mask_size);
+		memory_read_some(&kernel->memory, symbols[SYM_CPU_POSSIBLE_MASK].address, mask,
+				 mask_size);
 
 	map->percpu_start = kernel->symbols.percpu_start;
-	map->percpu_offset = symbols[SYM_PER_CPU_OFFSET].found ? symbols[SYM_PER_CPU_OFFSET].address : 0;
+	map->percpu_offset =
+		symbols[SYM_PER_CPU_OFFSET].found ? symbols[SYM_PER_CPU_OFFSET].address : 0;
 	map->cpus = cpu_limit(kernel, symbols, mask, ARRAY_SIZE(mask));
 
 	for (uint32_t cpu = 0; cpu < map->cpus; cpu++)
@@ -194,7 +202,8 @@ static void init_btf(struct gs_kernel *kernel, const struct gs_symbol_query *sym
 	uint64_t start = symbols[SYM_START_BTF].address;
 	uint64_t stop = symbols[SYM_STOP_BTF].address;
 
-	if (!symbols[SYM_START_BTF].found || !symbols[SYM_STOP_BTF].found || stop <= start || stop - start > MAX_BTF)
+	if (!symbols[SYM_START_BTF].found || !symbols[SYM_STOP_BTF].found || stop <= start ||
+	    stop - start > MAX_BTF)
 		return;
 	kernel->btf_start = start;
 	kernel->facts.btf_size = stop - start;
@@ -227,20 +236,23 @@ struct gs_error *layout_init(struct gs_kernel *kernel)
 	return NULL;
 }
 
-struct gs_error *layout_percpu(const struct gs_kernel *kernel, uint32_t cpu, uint64_t offset, uint64_t *ret)
+struct gs_error *layout_percpu(const struct gs_kernel *kernel, uint32_t cpu, uint64_t offset,
+			       uint64_t *ret)
 {
 	const struct gs_map *map = &kernel->memory.map;
 	uint64_t area;
 
 	if (cpu >= map->cpus)
-		return gs_error_create(GS_ERROR_KERNEL, "no CPU %u: the kernel has %u", cpu, map->cpus);
+		return gs_error_create(GS_ERROR_KERNEL, "no CPU %u: the kernel has %u", cpu,
+				       map->cpus);
 	// A kernel for one CPU has no such array, and its variables lie where they were linked.
 	if (!map->percpu_offset) {
 		*ret = map->percpu_start + offset;
 		return NULL;
 	}
 
-	struct gs_error *err = memory_read_u64(&kernel->memory, map->percpu_offset + cpu * sizeof(area), &area);
+	struct gs_error *err =
+		memory_read_u64(&kernel->memory, map->percpu_offset + cpu * sizeof(area), &area);
 
 	if (err)
 		return gs_error_prefix(err, "__per_cpu_offset[%u]", cpu);

@@ -43,7 +43,8 @@ struct gs_error *memory_translate(const struct memory *memory, uint64_t address,
 	return NULL;
 }
 
-struct gs_error *memory_read(const struct memory *memory, uint64_t address, void *buf, uint64_t size)
+struct gs_error *memory_read(const struct memory *memory, uint64_t address, void *buf,
+			     uint64_t size)
 {
 	uint8_t *out = buf;
 
@@ -57,8 +58,8 @@ struct gs_error *memory_read(const struct memory *memory, uint64_t address, void
 			left = size;
 		err = gs_target_read(memory->target, phys, out, left);
 		if (err)
-			return gs_error_prefix(pgtable_fault(err, address), "0x%" PRIx64 " is mapped outside memory",
-					       address);
+			return gs_error_prefix(pgtable_fault(err, address),
+					       "0x%" PRIx64 " is mapped outside memory", address);
 		out += left;
 		address += left;
 		size -= left;
@@ -106,14 +107,16 @@ struct gs_error *memory_read_u64(const struct memory *memory, uint64_t address, 
 	return memory_read(memory, address, ret, sizeof(*ret));
 }
 
-struct gs_error *memory_read_string(const struct memory *memory, uint64_t address, char *buf, size_t len)
+struct gs_error *memory_read_string(const struct memory *memory, uint64_t address, char *buf,
+				    size_t len)
 {
 	if (!len)
 		return NULL;
 
 	size_t done = 0;
 
-	// Up to the end of a page at a time, so that a string at the end of mapped memory can be read.
+	// Up to the end of a page at a time, so that a string at the end of mapped memory can be
+	// read.
 	while (done < len - 1) {
 		size_t chunk = GS_PAGE_SIZE - ((address + done) & (GS_PAGE_SIZE - 1));
 

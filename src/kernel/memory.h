@@ -27,7 +27,8 @@ struct pgtable memory_pgtable(const struct memory *memory);
 struct gs_error *memory_translate(const struct memory *memory, uint64_t address, uint64_t *phys_ret,
 				  uint64_t *left_ret);
 
-struct gs_error *memory_read(const struct memory *memory, uint64_t address, void *buf, uint64_t size);
+struct gs_error *memory_read(const struct memory *memory, uint64_t address, void *buf,
+			     uint64_t size);
 
 // Copy up to the first byte that cannot be read; returns how many bytes.
 size_t memory_read_some(const struct memory *memory, uint64_t address, void *buf, size_t size);
@@ -36,6 +37,7 @@ struct gs_error *memory_read_u32(const struct memory *memory, uint64_t address, 
 struct gs_error *memory_read_u64(const struct memory *memory, uint64_t address, uint64_t *ret);
 
 // Clamped to @len bytes with the NUL; an unreadable byte before the NUL is an error.
-struct gs_error *memory_read_string(const struct memory *memory, uint64_t address, char *buf, size_t len);
+struct gs_error *memory_read_string(const struct memory *memory, uint64_t address, char *buf,
+				    size_t len);
 
 #endif

@@ -98,9 +98,10 @@ static void find_regions(const struct types *types, uint32_t type, struct module
 	struct type_member mem;
 	uint32_t element, count;
 
-	// Since Linux kernel commit ac3b43283923 ("module: replace module_layout with module_memory") (in v6.4), a module
-	// has an array of regions; MOD_TEXT is the first.
-	if (types_find_member(types, type, "mem", &mem) && types_array(types, mem.type_id, &element, &count)) {
+	// Since Linux kernel commit ac3b43283923 ("module: replace module_layout with
+	// module_memory") (in v6.4), a module has an array of regions; MOD_TEXT is the first.
+	if (types_find_member(types, type, "mem", &mem) &&
+	    types_array(types, mem.type_id, &element, &count)) {
 		for (uint32_t i = 0; i < count && i < MAX_REGIONS; i++) {
 			char base[32], size[32];
 
@@ -110,7 +111,8 @@ static void find_regions(const struct types *types, uint32_t type, struct module
 		}
 		return;
 	}
-	// Since commit 7523e4dc5057 ("module: use a structure to encapsulate layout.") (in v4.5), core and init parts.
+	// Since commit 7523e4dc5057 ("module: use a structure to encapsulate layout.") (in v4.5),
+	// core and init parts.
 	add_region(types, type, "core_layout.base", "core_layout.size", layout);
 	add_region(types, type, "init_layout.base", "init_layout.size", layout);
 	layout->has_text_size = offset_of(types, type, "core_layout.text_size", &layout->text_size);
@@ -126,9 +128,11 @@ static struct gs_error *init_layout(const struct types *types, struct module_lay
 	memset(layout, 0, sizeof(*layout));
 	layout->unformed = -1;
 	if (!type || !offset_of(types, type, "list.next", &layout->list) ||
-	    !types_find_member(types, type, "name", &name) || !offset_of(types, type, "state", &layout->state))
-		return gs_error_create(GS_ERROR_KERNEL, "the kernel's types have no usable struct module: built "
-							"without CONFIG_MODULES?");
+	    !types_find_member(types, type, "name", &name) ||
+	    !offset_of(types, type, "state", &layout->state))
+		return gs_error_create(GS_ERROR_KERNEL,
+				       "the kernel's types have no usable struct module: built "
+				       "without CONFIG_MODULES?");
 	layout->name = name.bit_offset / 8;
 	layout->name_size = name.bit_size / 8;
 	types_find_enumerator(types, states, "MODULE_STATE_UNFORMED", &layout->unformed, NULL);
@@ -140,13 +144,16 @@ static struct gs_error *init_layout(const struct types *types, struct module_lay
 	return NULL;
 }
 
-static struct gs_error *read_module(const struct gs_kernel *kernel, const struct module_layout *layout,
-				    uint64_t address, struct module_info *info)
+static struct gs_error *read_module(const struct gs_kernel *kernel,
+				    const struct module_layout *layout, uint64_t address,
+				    struct module_info *info)
 {
 	const struct memory *memory = &kernel->memory;
 	struct gs_module *module = &info->module;
-	size_t name_size = layout->name_size < sizeof(module->name) ? layout->name_size : sizeof(module->name);
-	struct gs_error *err = memory_read_string(memory, address + layout->name, module->name, name_size);
+	size_t name_size =
+		layout->name_size < sizeof(module->name) ? layout->name_size : sizeof(module->name);
+	struct gs_error *err =
+		memory_read_string(memory, address + layout->name, module->name, name_size);
 
 	if (err)
 		return err;
@@ -211,8 +218,9 @@ static struct gs_error *read_list(struct gs_kernel *kernel, const struct module_
 		uint32_t state;
 
 		if (!err && seen_before(ret, address))
-			return gs_error_address(GS_ERROR_INCOMPLETE, at,
-						"the list of modules runs in a circle at 0x%" PRIx64, at);
+			return gs_error_address(
+				GS_ERROR_INCOMPLETE, at,
+				"the list of modules runs in a circle at 0x%" PRIx64, at);
 		if (!err)
 			err = memory_read_u32(memory, address + layout->state, &state);
 
@@ -221,7 +229,8 @@ static struct gs_error *read_list(struct gs_kernel *kernel, const struct module_
 		if (!err && (int64_t)state != layout->unformed)
 			err = read_module(kernel, layout, address, &info);
 		if (err) {
-			err = gs_error_prefix(err, "the list of modules breaks off after %zu", ret->count);
+			err = gs_error_prefix(err, "the list of modules breaks off after %zu",
+					      ret->count);
 			if (err != &gs_enomem)
 				err->code = GS_ERROR_INCOMPLETE;
 			return err;
@@ -234,7 +243,8 @@ static struct gs_error *read_list(struct gs_kernel *kernel, const struct module_
 	return gs_error_address(GS_ERROR_INCOMPLETE, head, "the list of modules does not end");
 }
 
-static struct gs_error *load_list(struct gs_kernel *kernel, struct module_layout *layout, struct module_cache *ret)
+static struct gs_error *load_list(struct gs_kernel *kernel, struct module_layout *layout,
+				  struct module_cache *ret)
 {
 	struct types *types;
 	struct gs_error *err = gs_kernel_types(kernel, &types);
@@ -245,11 +255,13 @@ static struct gs_error *load_list(struct gs_kernel *kernel, struct module_layout
 	if (err)
 		return err;
 	if (!kernel->modules_head)
-		return gs_error_create(GS_ERROR_KERNEL, "no symbol modules: built without CONFIG_MODULES?");
+		return gs_error_create(GS_ERROR_KERNEL,
+				       "no symbol modules: built without CONFIG_MODULES?");
 	return read_list(kernel, layout, ret);
 }
 
-struct gs_error *gs_kernel_modules(struct gs_kernel *kernel, struct gs_module **ret, size_t *count_ret)
+struct gs_error *gs_kernel_modules(struct gs_kernel *kernel, struct gs_module **ret,
+				   size_t *count_ret)
 {
 	_cleanup_(module_cache_deinit) struct module_cache cache = { NULL, 0, 0 };
 	struct module_layout layout;
@@ -288,16 +300,19 @@ static struct gs_error *read_symbols(struct gs_kernel *kernel, const struct modu
 		err = memory_read_u64(memory, info->kallsyms + layout->strtab, &strtab);
 	if (err)
 		return err;
-	if (count > MAX_SYMBOLS || count * sizeof(Elf64_Sym) > MAX_SYMBOL_BYTES - cache->symbol_bytes)
-		return gs_error_address(GS_ERROR_INCOMPLETE, info->kallsyms, "module %s has absurdly many symbols: %u",
+	if (count > MAX_SYMBOLS ||
+	    count * sizeof(Elf64_Sym) > MAX_SYMBOL_BYTES - cache->symbol_bytes)
+		return gs_error_address(GS_ERROR_INCOMPLETE, info->kallsyms,
+					"module %s has absurdly many symbols: %u",
 					info->module.name, count);
 
 	info->symbols = calloc(count + 1, sizeof(*info->symbols));
 	if (!info->symbols)
 		return &gs_enomem;
 	cache->symbol_bytes += count * sizeof(*info->symbols);
-	info->symbol_count = memory_read_some(memory, symtab, info->symbols, count * sizeof(*info->symbols)) /
-			     sizeof(*info->symbols);
+	info->symbol_count =
+		memory_read_some(memory, symtab, info->symbols, count * sizeof(*info->symbols)) /
+		sizeof(*info->symbols);
 
 	size_t size = 0;
 
@@ -306,8 +321,8 @@ static struct gs_error *read_symbols(struct gs_kernel *kernel, const struct modu
 			size = info->symbols[i].st_name;
 	size += KALLSYMS_NAME_LEN;
 	if (size > MAX_SYMBOL_BYTES - cache->symbol_bytes)
-		return gs_error_address(GS_ERROR_INCOMPLETE, info->kallsyms, "module %s has absurdly long names",
-					info->module.name);
+		return gs_error_address(GS_ERROR_INCOMPLETE, info->kallsyms,
+					"module %s has absurdly long names", info->module.name);
 	cache->symbol_bytes += size;
 	info->strings = malloc(size + 1);
 	if (!info->strings)
@@ -338,7 +353,8 @@ static const char *symbol_name(const struct module_info *info, const Elf64_Sym *
 	return *name ? name : NULL;
 }
 
-// Marks of the compiler, which the kernel's is_mapping_symbol() does not take for the name of an address.
+// Marks of the compiler, which the kernel's is_mapping_symbol() does not take for the name of an
+// address.
 static bool is_mapping_symbol(const char *name)
 {
 	return name[0] == '$' || !strncmp(name, ".L", 2) || !strncmp(name, "L0", 2);
@@ -406,7 +422,8 @@ static bool match_queries(void *arg, const char *module, const char *name, uint6
 	return wanted->left > 0;
 }
 
-struct gs_error *modules_find_symbols(struct gs_kernel *kernel, struct gs_symbol_query *queries, size_t count)
+struct gs_error *modules_find_symbols(struct gs_kernel *kernel, struct gs_symbol_query *queries,
+				      size_t count)
 {
 	struct wanted_symbols wanted = { queries, count, 0 };
 
@@ -417,7 +434,8 @@ struct gs_error *modules_find_symbols(struct gs_kernel *kernel, struct gs_symbol
 
 	struct gs_error *err = modules_for_each_symbol(kernel, match_queries, &wanted);
 
-	// Not being able to look is the same as not finding: who needs the symbol reports that it is missing.
+	// Not being able to look is the same as not finding: who needs the symbol reports that it
+	// is missing.
 	if (err && err != &gs_enomem) {
 		gs_error_destroy(err);
 		err = NULL;
@@ -440,8 +458,8 @@ static struct module_info *module_at(struct gs_kernel *kernel, uint64_t address,
 	return NULL;
 }
 
-bool modules_symbol_at(struct gs_kernel *kernel, uint64_t address, char name[KALLSYMS_NAME_LEN], uint64_t *start_ret,
-		       uint64_t *size_ret, const char **module_ret)
+bool modules_symbol_at(struct gs_kernel *kernel, uint64_t address, char name[KALLSYMS_NAME_LEN],
+		       uint64_t *start_ret, uint64_t *size_ret, const char **module_ret)
 {
 	struct module_layout layout;
 	uint64_t end;
@@ -463,7 +481,8 @@ bool modules_symbol_at(struct gs_kernel *kernel, uint64_t address, char name[KAL
 	}
 	load_symbols(kernel, &layout, info);
 
-	// As find_kallsyms_symbol() of the kernel: the highest one that is not above; the next one ends it.
+	// As find_kallsyms_symbol() of the kernel: the highest one that is not above; the next one
+	// ends it.
 	const char *best = NULL;
 	uint64_t start = 0;
 

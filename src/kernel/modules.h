@@ -19,13 +19,14 @@ struct module_cache {
 
 void module_cache_deinit(struct module_cache *cache);
 
-// Look up those of @queries that are not found yet in the symbols of all modules. A kernel without modules or types
-// is no error: nothing is found.
-struct gs_error *modules_find_symbols(struct gs_kernel *kernel, struct gs_symbol_query *queries, size_t count);
+// Look up those of @queries that are not found yet in the symbols of all modules. A kernel without
+// modules or types is no error: nothing is found.
+struct gs_error *modules_find_symbols(struct gs_kernel *kernel, struct gs_symbol_query *queries,
+				      size_t count);
 
 // The module symbol that contains @address. @module_ret lives until the next call.
-bool modules_symbol_at(struct gs_kernel *kernel, uint64_t address, char name[KALLSYMS_NAME_LEN], uint64_t *start_ret,
-		       uint64_t *size_ret, const char **module_ret);
+bool modules_symbol_at(struct gs_kernel *kernel, uint64_t address, char name[KALLSYMS_NAME_LEN],
+		       uint64_t *start_ret, uint64_t *size_ret, const char **module_ret);
 
 // Call @fn for each symbol that a module defines, until it returns false.
 struct gs_error *modules_for_each_symbol(struct gs_kernel *kernel,

@@ -61,8 +61,8 @@ static struct gs_error *check(const struct pgtable *pgtable)
 	return NULL;
 }
 
-// The tables on the way from the root: a table that occurs in its own path would make the meaning of an
-// entry depend on the level it is read at, which Linux never does on purpose.
+// The tables on the way from the root: a table that occurs in its own path would make the meaning
+// of an entry depend on the level it is read at, which Linux never does on purpose.
 struct path {
 	uint64_t tables[MAX_LEVELS + 1];
 };
@@ -86,17 +86,19 @@ static bool is_leaf(uint64_t entry, unsigned int level)
 	return level == 1 || (level <= 3 && (entry & GS_PTE_PSE));
 }
 
-static struct gs_error *check_entry(const struct pgtable *pgtable, uint64_t entry, unsigned int level,
-				    uint64_t address)
+static struct gs_error *check_entry(const struct pgtable *pgtable, uint64_t entry,
+				    unsigned int level, uint64_t address)
 {
 	if (level > 3 && (entry & GS_PTE_PSE))
 		return gs_error_address(GS_ERROR_KERNEL, address,
-					"0x%" PRIx64 ": %s entry 0x%" PRIx64 " has the reserved PS bit",
+					"0x%" PRIx64 ": %s entry 0x%" PRIx64
+					" has the reserved PS bit",
 					address, level_name(pgtable, level), entry);
 	return NULL;
 }
 
-struct gs_error *pgtable_walk(const struct pgtable *pgtable, uint64_t address, struct pgtable_leaf *ret)
+struct gs_error *pgtable_walk(const struct pgtable *pgtable, uint64_t address,
+			      struct pgtable_leaf *ret)
 {
 	struct gs_error *err = check(pgtable);
 
@@ -118,14 +120,16 @@ struct gs_error *pgtable_walk(const struct pgtable *pgtable, uint64_t address, s
 		uint64_t index = (address >> level_shift(level)) % TABLE_ENTRIES;
 		uint64_t entry;
 
-		err = gs_target_read(pgtable->target, table + index * sizeof(entry), &entry, sizeof(entry));
+		err = gs_target_read(pgtable->target, table + index * sizeof(entry), &entry,
+				     sizeof(entry));
 		if (err)
 			return gs_error_prefix(pgtable_fault(err, address),
-					       "0x%" PRIx64 ": its %s table lies outside memory", address,
-					       level_name(pgtable, level));
+					       "0x%" PRIx64 ": its %s table lies outside memory",
+					       address, level_name(pgtable, level));
 		if (!(entry & GS_PTE_PRESENT))
 			return gs_error_address(GS_ERROR_KERNEL, address,
-						"0x%" PRIx64 " is not mapped (%s entry 0x%" PRIx64 ")",
+						"0x%" PRIx64 " is not mapped (%s entry 0x%" PRIx64
+						")",
 						address, level_name(pgtable, level), entry);
 		err = check_entry(pgtable, entry, level, address);
 		if (err)
@@ -168,7 +172,8 @@ static void flush(struct walker *walker)
 	walker->pending.size = 0;
 }
 
-static void add_leaf(struct walker *walker, uint64_t address, uint64_t phys, uint64_t size, uint64_t flags)
+static void add_leaf(struct walker *walker, uint64_t address, uint64_t phys, uint64_t size,
+		     uint64_t flags)
 {
 	uint64_t last = address + (size - 1);
 
@@ -192,8 +197,8 @@ static void add_leaf(struct walker *walker, uint64_t address, uint64_t phys, uin
 }
 
 // Recursion ends with the level, at most MAX_LEVELS deep.
-static struct gs_error *walk_table(struct walker *walker, uint64_t table, unsigned int level, uint64_t base,
-				   uint64_t flags)
+static struct gs_error *walk_table(struct walker *walker, uint64_t table, unsigned int level,
+				   uint64_t base, uint64_t flags)
 {
 	const struct pgtable *pgtable = walker->pgtable;
 	struct gs_error *err = path_enter(pgtable, &walker->path, table, level, base);
@@ -203,7 +208,8 @@ static struct gs_error *walk_table(struct walker *walker, uint64_t table, unsign
 		return err;
 	if (++walker->tables > MAX_TABLES)
 		return gs_error_address(GS_ERROR_INCOMPLETE, base,
-					"page tables are absurdly large: stopped at 0x%" PRIx64, base);
+					"page tables are absurdly large: stopped at 0x%" PRIx64,
+					base);
 	err = gs_target_read(pgtable->target, table, entries, sizeof(entries));
 	if (err)
 		return gs_error_prefix(pgtable_fault(err, base),
@@ -218,7 +224,8 @@ static struct gs_error *walk_table(struct walker *walker, uint64_t table, unsign
 
 		if (level == pgtable->levels)
 			address = sign_extend(pgtable, address);
-		if (!(entry & GS_PTE_PRESENT) || address + (size - 1) < walker->start || address > walker->last)
+		if (!(entry & GS_PTE_PRESENT) || address + (size - 1) < walker->start ||
+		    address > walker->last)
 			continue;
 		err = check_entry(pgtable, entry, level, address);
 		if (err)
@@ -239,7 +246,8 @@ static struct gs_error *walk_table(struct walker *walker, uint64_t table, unsign
 }
 
 struct gs_error *pgtable_for_each(const struct pgtable *pgtable, uint64_t start, uint64_t last,
-				  bool (*fn)(void *arg, const struct pgtable_range *range), void *arg)
+				  bool (*fn)(void *arg, const struct pgtable_range *range),
+				  void *arg)
 {
 	struct gs_error *err = check(pgtable);
 
@@ -254,8 +262,8 @@ struct gs_error *pgtable_for_each(const struct pgtable *pgtable, uint64_t start,
 		.arg = arg,
 	};
 
-	err = walk_table(&walker, pgtable->root & pgtable->phys_mask & GS_PTE_ADDR, pgtable->levels, 0,
-			 FLAGS_ALL_LEVELS);
+	err = walk_table(&walker, pgtable->root & pgtable->phys_mask & GS_PTE_ADDR, pgtable->levels,
+			 0, FLAGS_ALL_LEVELS);
 	flush(&walker);
 	return err;
 }

@@ -15,9 +15,8 @@ enum {
 
 // Symbols that VMCOREINFO names by the name that kallsyms has too. Not all kernels have all.
 static const char *const anchor_names[] = {
-	"_stext",	"init_top_pgt",	    "init_uts_ns", "node_online_map",
-	"prb",		"printk_rb_static", "clear_seq",   "node_data",
-	"vmap_area_list",
+	"_stext",	    "init_top_pgt", "init_uts_ns", "node_online_map", "prb",
+	"printk_rb_static", "clear_seq",    "node_data",   "vmap_area_list",
 };
 
 static size_t collect_anchors(const struct vmcoreinfo *info, struct kallsyms_anchor *anchors)
@@ -64,14 +63,16 @@ struct gs_error *symbols_init_kallsyms(struct symbols *symbols, const struct mem
 		return gs_error_create(GS_ERROR_KERNEL, "VMCOREINFO has no _stext");
 
 	if (!structural && named_tables(info, &tables)) {
-		named_err = kallsyms_load(memory, &tables, anchors, anchor_count, &symbols->kallsyms);
+		named_err =
+			kallsyms_load(memory, &tables, anchors, anchor_count, &symbols->kallsyms);
 		if (!named_err) {
 			symbols->named = true;
 			return NULL;
 		}
 	}
 
-	struct gs_error *err = kallsyms_search(memory, anchors[0].address, anchors, anchor_count, &tables);
+	struct gs_error *err =
+		kallsyms_search(memory, anchors[0].address, anchors, anchor_count, &tables);
 
 	if (!err)
 		err = kallsyms_load(memory, &tables, anchors, anchor_count, &symbols->kallsyms);
@@ -99,11 +100,12 @@ uint32_t symbols_count(const struct symbols *symbols)
 
 static uint64_t address_of(const struct symbols *symbols, uint32_t index)
 {
-	return symbols->entries ? symbols->entries[index].address :
-				  kallsyms_address(&symbols->kallsyms, index, NULL);
+	return symbols->entries ? symbols->entries[index].address
+				: kallsyms_address(&symbols->kallsyms, index, NULL);
 }
 
-static void find_indexes(const struct symbols *symbols, const char *const *names, uint32_t *indexes, size_t count)
+static void find_indexes(const struct symbols *symbols, const char *const *names, uint32_t *indexes,
+			 size_t count)
 {
 	if (!symbols->entries) {
 		kallsyms_find(&symbols->kallsyms, names, indexes, count);
@@ -136,7 +138,8 @@ static void fill_query(const struct symbols *symbols, uint32_t index, struct gs_
 	query->address = query->percpu ? address - symbols->percpu_start : address;
 }
 
-struct gs_error *symbols_find(const struct symbols *symbols, struct gs_symbol_query *queries, size_t count)
+struct gs_error *symbols_find(const struct symbols *symbols, struct gs_symbol_query *queries,
+			      size_t count)
 {
 	_cleanup_free_ const char **names = calloc(count + 1, sizeof(*names));
 	_cleanup_free_ uint32_t *indexes = calloc(count + 1, sizeof(*indexes));
@@ -155,7 +158,8 @@ struct gs_error *symbols_find(const struct symbols *symbols, struct gs_symbol_qu
 }
 
 void symbols_for_each(const struct symbols *symbols,
-		      bool (*fn)(void *arg, const char *name, char type, uint64_t address), void *arg)
+		      bool (*fn)(void *arg, const char *name, char type, uint64_t address),
+		      void *arg)
 {
 	char name[KALLSYMS_NAME_LEN];
 	size_t offset = 0;
@@ -215,8 +219,8 @@ static bool build_places(struct symbols *symbols)
 	return true;
 }
 
-bool symbols_at(struct symbols *symbols, uint64_t address, char name[KALLSYMS_NAME_LEN], uint64_t *start_ret,
-		uint64_t *size_ret)
+bool symbols_at(struct symbols *symbols, uint64_t address, char name[KALLSYMS_NAME_LEN],
+		uint64_t *start_ret, uint64_t *size_ret)
 {
 	if (address < symbols->image_start || address >= symbols->image_end)
 		return false;
@@ -247,7 +251,8 @@ bool symbols_at(struct symbols *symbols, uint64_t address, char name[KALLSYMS_NA
 	char type;
 
 	if (symbols->entries) {
-		strncpy(name, symbols->text + symbols->entries[places[first].name].name, KALLSYMS_NAME_LEN - 1);
+		strncpy(name, symbols->text + symbols->entries[places[first].name].name,
+			KALLSYMS_NAME_LEN - 1);
 		name[KALLSYMS_NAME_LEN - 1] = '\0';
 	} else {
 		kallsyms_expand(&symbols->kallsyms, places[first].name, &type, name);

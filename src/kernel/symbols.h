@@ -54,15 +54,18 @@ struct gs_error *symbols_init_system_map(struct symbols *symbols, const char *pa
 void symbols_deinit(struct symbols *symbols);
 
 // Look up many names in one pass; names that are not there get found = false.
-struct gs_error *symbols_find(const struct symbols *symbols, struct gs_symbol_query *queries, size_t count);
+struct gs_error *symbols_find(const struct symbols *symbols, struct gs_symbol_query *queries,
+			      size_t count);
 
 uint32_t symbols_count(const struct symbols *symbols);
 
 void symbols_for_each(const struct symbols *symbols,
-		      bool (*fn)(void *arg, const char *name, char type, uint64_t address), void *arg);
+		      bool (*fn)(void *arg, const char *name, char type, uint64_t address),
+		      void *arg);
 
-// The symbol that contains @address: its name, beginning and size. False if @address is not in the image.
-bool symbols_at(struct symbols *symbols, uint64_t address, char name[KALLSYMS_NAME_LEN], uint64_t *start_ret,
-		uint64_t *size_ret);
+// The symbol that contains @address: its name, beginning and size. False if @address is not in the
+// image.
+bool symbols_at(struct symbols *symbols, uint64_t address, char name[KALLSYMS_NAME_LEN],
+		uint64_t *start_ret, uint64_t *size_ret);
 
 #endif

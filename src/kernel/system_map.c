@@ -25,7 +25,8 @@ static struct gs_error *read_file(const char *path, char **ret)
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return gs_error_errno(GS_ERROR_KERNEL, errno, "System.map %s", path);
 	if (!S_ISREG(st.st_mode) || st.st_size <= 0 || st.st_size > MAX_FILE)
-		return gs_error_create(GS_ERROR_KERNEL, "System.map %s: not a file of symbols", path);
+		return gs_error_create(GS_ERROR_KERNEL, "System.map %s: not a file of symbols",
+				       path);
 
 	_cleanup_free_ char *text = malloc(st.st_size + 1);
 	off_t done = 0;
@@ -75,7 +76,8 @@ static struct gs_error *parse(struct symbols *symbols, const char *path)
 			*next++ = '\0';
 		if (parse_line(symbols->text, line, &entry)) {
 			if (count == KALLSYMS_MAX)
-				return gs_error_create(GS_ERROR_KERNEL, "System.map %s: too many symbols", path);
+				return gs_error_create(GS_ERROR_KERNEL,
+						       "System.map %s: too many symbols", path);
 			if (!gs_array_push(symbols->entries, count, capacity, entry))
 				return &gs_enomem;
 		}
@@ -95,15 +97,18 @@ static struct gs_error *relocate(struct symbols *symbols, const char *path, uint
 	if (err)
 		return err;
 	if (!queries[0].found)
-		return gs_error_create(GS_ERROR_KERNEL,
-				       "System.map %s has no _stext: a stub? Debian's real one is in the -dbg package",
-				       path);
+		return gs_error_create(
+			GS_ERROR_KERNEL,
+			"System.map %s has no _stext: a stub? Debian's real one is in the -dbg package",
+			path);
 
 	uint64_t slide = stext - queries[0].address;
 
 	if (slide & (GS_PAGE_SIZE - 1))
-		return gs_error_create(GS_ERROR_KERNEL, "System.map %s is of another kernel: _stext differs by 0x%llx",
-				       path, (unsigned long long)slide);
+		return gs_error_create(
+			GS_ERROR_KERNEL,
+			"System.map %s is of another kernel: _stext differs by 0x%llx", path,
+			(unsigned long long)slide);
 	// Absolute and 0-based per-CPU symbols do not move.
 	for (uint32_t i = 0; i < symbols->count; i++)
 		if (symbols->entries[i].address >= KERNEL_MAP_START)

@@ -91,7 +91,8 @@ void vmcoreinfo_search_init(struct vmcoreinfo_search *search, struct gs_target *
 		search->chunks += (segments[i].size + CHUNK_SIZE - 1) / CHUNK_SIZE;
 }
 
-static bool chunk_bounds(const struct vmcoreinfo_search *search, uint64_t *start_ret, uint64_t *end_ret)
+static bool chunk_bounds(const struct vmcoreinfo_search *search, uint64_t *start_ret,
+			 uint64_t *end_ret)
 {
 	size_t count;
 	const struct gs_segment *segments = gs_target_segments(search->target, &count);
@@ -145,7 +146,8 @@ bool vmcoreinfo_search_next(struct vmcoreinfo_search *search, struct vmcoreinfo 
 			return false;
 		if (search->next > start)
 			start = search->next;
-		while (start < end && gs_target_next_present(search->target, start, &page) && page < end) {
+		while (start < end && gs_target_next_present(search->target, start, &page) &&
+		       page < end) {
 			start = page + GS_PAGE_SIZE;
 			if (read_note(search->target, page, ret)) {
 				search->next = start;

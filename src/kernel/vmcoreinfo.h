@@ -20,8 +20,9 @@ struct vmcoreinfo {
 	char release[65];
 };
 
-// Notes are sought chunk by chunk, from both ends of memory in turn: the page comes from an early allocation
-// at boot, which Linux serves from the top of memory or from just above the first megabytes.
+// Notes are sought chunk by chunk, from both ends of memory in turn: the page comes from an early
+// allocation at boot, which Linux serves from the top of memory or from just above the first
+// megabytes.
 struct vmcoreinfo_search {
 	struct gs_target *target;
 	uint64_t chunk, chunks;
@@ -31,8 +32,8 @@ struct vmcoreinfo_search {
 
 void vmcoreinfo_search_init(struct vmcoreinfo_search *search, struct gs_target *target);
 
-// The next page that begins with a VMCOREINFO note, header and text included. Copies of the bare text, of which
-// memory has several, are passed over.
+// The next page that begins with a VMCOREINFO note, header and text included. Copies of the bare
+// text, of which memory has several, are passed over.
 bool vmcoreinfo_search_next(struct vmcoreinfo_search *search, struct vmcoreinfo *ret);
 
 // Check and copy the note in [data, data + size). False if it is none.

@@ -3,10 +3,11 @@
 //
 //	kernel_check SPEC [--layout L] [--kallsyms FILE] [--btf FILE] [--system-map FILE] [--time]
 //
-// --kallsyms: the guest's /proc/kallsyms, read as root with kptr_restrict 0. Every symbol of the image must be equal in
-// name, type, address and order, every symbol of a module in name and address; both by the named tables and by
-// structural search. --btf: the guest's /sys/kernel/btf/vmlinux, which must be equal byte for byte.
-// Prints "ok" lines and facts; the exit status is the number of checks that failed.
+// --kallsyms: the guest's /proc/kallsyms, read as root with kptr_restrict 0. Every symbol of the
+// image must be equal in name, type, address and order, every symbol of a module in name and
+// address; both by the named tables and by structural search. --btf: the guest's
+// /sys/kernel/btf/vmlinux, which must be equal byte for byte. Prints "ok" lines and facts; the exit
+// status is the number of checks that failed.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,7 +75,9 @@ static struct kallsyms_file read_kallsyms(const char *path)
 	struct kallsyms_file file = { .text = read_whole(path, &size) };
 
 	for (char *line = strtok(file.text, "\n"); line; line = strtok(NULL, "\n")) {
-		struct line entry = { .address = strtoull(line, &line, 16), .type = line[1], .name = line + 3 };
+		struct line entry = { .address = strtoull(line, &line, 16),
+				      .type = line[1],
+				      .name = line + 3 };
 		char *tab = strchr(line + 3, '\t');
 
 		if (tab) {
@@ -99,18 +102,20 @@ static bool compare_symbol(void *arg, const char *name, char type, uint64_t addr
 	struct comparison *comparison = arg;
 	const struct line *line = &comparison->file->lines[comparison->next];
 
-	if (comparison->next < comparison->file->count && !line->module && line->address == address &&
-	    line->type == type && !strcmp(line->name, name)) {
+	if (comparison->next < comparison->file->count && !line->module &&
+	    line->address == address && line->type == type && !strcmp(line->name, name)) {
 		comparison->next++;
 		return true;
 	}
 	if (comparison->differences++ < 5)
-		printf("  line %zu: memory has %016" PRIx64 " %c %s\n", comparison->next + 1, address, type, name);
+		printf("  line %zu: memory has %016" PRIx64 " %c %s\n", comparison->next + 1,
+		       address, type, name);
 	comparison->next++;
 	return true;
 }
 
-static void check_image(const struct symbols *symbols, const struct kallsyms_file *file, const char *what)
+static void check_image(const struct symbols *symbols, const struct kallsyms_file *file,
+			const char *what)
 {
 	struct comparison comparison = { .file = file };
 
@@ -136,8 +141,8 @@ static bool compare_module_symbol(void *arg, const char *module, const char *nam
 	for (size_t i = 0; i < comparison->file->count; i++) {
 		const struct line *line = &comparison->file->lines[i];
 
-		if (!line->module || comparison->seen[i] || line->address != address || strcmp(line->name, name) ||
-		    strcmp(line->module, module))
+		if (!line->module || comparison->seen[i] || line->address != address ||
+		    strcmp(line->name, name) || strcmp(line->module, module))
 			continue;
 		comparison->seen[i] = true;
 		comparison->found++;
@@ -170,10 +175,12 @@ static void check_modules(struct gs_kernel *kernel, const struct kallsyms_file *
 		const struct line *line = &file->lines[i];
 
 		// [bpf], [__builtin__ftrace] and [__builtin__kprobes] are no modules.
-		if (!line->module || seen[i] || line->module[0] == '_' || !strcmp(line->module, "bpf"))
+		if (!line->module || seen[i] || line->module[0] == '_' ||
+		    !strcmp(line->module, "bpf"))
 			continue;
 		if (missing++ < 5)
-			printf("  only in the guest: %016" PRIx64 " %s [%s]\n", line->address, line->name, line->module);
+			printf("  only in the guest: %016" PRIx64 " %s [%s]\n", line->address,
+			       line->name, line->module);
 	}
 	printf("  %zu modules, %zu symbols of them compared\n", count, comparison.found);
 	report(!missing && !comparison.extra, "symbols of modules");
@@ -190,7 +197,8 @@ static void check_symbolize(struct gs_kernel *kernel, const struct kallsyms_file
 		char expected[KALLSYMS_NAME_LEN + 64], got[sizeof(expected)];
 		bool text = line->type == 't' || line->type == 'T';
 
-		if (!text || line[-1].address == line->address || line[1].address < line->address + 4)
+		if (!text || line[-1].address == line->address ||
+		    line[1].address < line->address + 4)
 			continue;
 		if (line->module)
 			snprintf(expected, sizeof(expected), "%s+0x2/", line->name);
@@ -199,8 +207,10 @@ static void check_symbolize(struct gs_kernel *kernel, const struct kallsyms_file
 				 line[1].address - line->address);
 		gs_kernel_symbolize(kernel, line->address + 2, got, sizeof(got));
 		checked++;
-		// Module symbols are not in the order of addresses, so their sizes do not show in the file.
-		if (line->module ? strncmp(got, expected, strlen(expected)) != 0 : strcmp(got, expected) != 0)
+		// Module symbols are not in the order of addresses, so their sizes do not show in
+		// the file.
+		if (line->module ? strncmp(got, expected, strlen(expected)) != 0
+				 : strcmp(got, expected) != 0)
 			if (wrong++ < 5)
 				printf("  expected %s, got %s\n", expected, got);
 	}
@@ -232,13 +242,15 @@ static void check_btf(struct gs_kernel *kernel, const char *path)
 	if (err)
 		report_error(err, "task_struct.se.sum_exec_runtime");
 	else
-		report(location.byte_size == 8 && location.bit_offset % 8 == 0, "task_struct.se.sum_exec_runtime");
+		report(location.byte_size == 8 && location.bit_offset % 8 == 0,
+		       "task_struct.se.sum_exec_runtime");
 	if (!path)
 		return;
 
 	_cleanup_free_ char *expected = read_whole(path, &expected_size);
 
-	report(size == expected_size && !memcmp(blob, expected, size), "types equal /sys/kernel/btf/vmlinux");
+	report(size == expected_size && !memcmp(blob, expected, size),
+	       "types equal /sys/kernel/btf/vmlinux");
 }
 
 static void check_percpu(struct gs_kernel *kernel)
@@ -255,7 +267,8 @@ static void check_percpu(struct gs_kernel *kernel)
 		if (!err)
 			err = gs_kernel_read(kernel, address, &value, sizeof(value));
 		if (!err)
-			err = gs_kernel_read(kernel, map->percpu_offset + cpu * 8, &expected, sizeof(expected));
+			err = gs_kernel_read(kernel, map->percpu_offset + cpu * 8, &expected,
+					     sizeof(expected));
 		ok = !err && value == expected;
 	}
 	gs_error_destroy(err);
@@ -273,7 +286,8 @@ static void check_uts(struct gs_kernel *kernel)
 	if (err)
 		report_error(err, "init_uts_ns");
 	else
-		report(memmem(text, sizeof(text), gs_kernel_release(kernel), strlen(gs_kernel_release(kernel))),
+		report(memmem(text, sizeof(text), gs_kernel_release(kernel),
+			      strlen(gs_kernel_release(kernel))),
 		       "init_uts_ns holds the release");
 }
 
@@ -292,13 +306,19 @@ static void print_facts(struct gs_kernel *kernel)
 	const struct gs_map *map = gs_kernel_map(kernel);
 
 	gs_kernel_facts(kernel, &facts);
-	printf("release %s\nnote 0x%" PRIx64 " (%u bytes)\nkaslr 0x%" PRIx64 "\nlevels %u\nkallsyms %s, %s, %u symbols\n",
-	       gs_kernel_release(kernel), facts.note_phys, facts.note_size, facts.kaslr_offset, map->levels,
-	       facts.kallsyms_encoding, facts.kallsyms_named ? "named" : "found by structure", facts.symbols);
-	printf("btf %u bytes\npage_offset 0x%" PRIx64 " vmalloc 0x%" PRIx64 " vmemmap 0x%" PRIx64 "\ncpus %u of %u\n",
-	       facts.btf_size, facts.page_offset_base, facts.vmalloc_base, facts.vmemmap_base, facts.cpus, map->cpus);
-	printf("direct 0x%" PRIx64 "+0x%" PRIx64 " image 0x%" PRIx64 "+0x%" PRIx64 " at 0x%" PRIx64 "\n", map->direct_base,
-	       map->direct_size, map->image_base, map->image_size, map->image_phys);
+	printf("release %s\nnote 0x%" PRIx64 " (%u bytes)\nkaslr 0x%" PRIx64
+	       "\nlevels %u\nkallsyms %s, %s, %u symbols\n",
+	       gs_kernel_release(kernel), facts.note_phys, facts.note_size, facts.kaslr_offset,
+	       map->levels, facts.kallsyms_encoding,
+	       facts.kallsyms_named ? "named" : "found by structure", facts.symbols);
+	printf("btf %u bytes\npage_offset 0x%" PRIx64 " vmalloc 0x%" PRIx64 " vmemmap 0x%" PRIx64
+	       "\ncpus %u of %u\n",
+	       facts.btf_size, facts.page_offset_base, facts.vmalloc_base, facts.vmemmap_base,
+	       facts.cpus, map->cpus);
+	printf("direct 0x%" PRIx64 "+0x%" PRIx64 " image 0x%" PRIx64 "+0x%" PRIx64 " at 0x%" PRIx64
+	       "\n",
+	       map->direct_base, map->direct_size, map->image_base, map->image_size,
+	       map->image_phys);
 }
 
 static void print_memory(const char *when)
@@ -307,25 +327,69 @@ static void print_memory(const char *when)
 	char line[256];
 
 	while (file && fgets(line, sizeof(line), file))
-		if (!strncmp(line, "RssAnon", 7) || !strncmp(line, "RssShmem", 8) || !strncmp(line, "RssFile", 7))
+		if (!strncmp(line, "RssAnon", 7) || !strncmp(line, "RssShmem", 8) ||
+		    !strncmp(line, "RssFile", 7))
 			printf("%s %s", when, line);
 }
 
 // What a program like `gpusentinel ps` asks for on a cold start.
 static void print_times(struct gs_target *target, const struct gs_kernel_options *options)
 {
-	static const char *const names[] = { "init_task", "panic_cpu", "jiffies_64", "runqueues", "prb",
-					     "init_uts_ns", "totalram_pages", "_totalram_pages", "vm_stat",
-					     "vm_node_stat", "vm_zone_stat", "node_data", "avenrun", "tainted_mask",
-					     "__cpu_online_mask", "init_pid_ns", "timekeeper", "tk_core", "swap_info",
-					     "nr_swapfiles", "total_swapcache_pages", "nr_swap_pages", "init_mm",
-					     "hugetlb_total_pages", "sysctl_overcommit_ratio", "vm_committed_as",
-					     "min_free_kbytes", "saved_command_line", "init_user_ns", "jiffies" };
-	static const char *const types_wanted[] = { "task_struct", "mm_struct", "signal_struct", "cred", "pid",
-						    "list_head", "rq", "zone", "pglist_data", "printk_ringbuffer",
-						    "prb_desc", "printk_info", "uts_namespace", "timekeeper", "upid",
-						    "kuid_t", "sched_entity", "percpu_counter", "mm_rss_stat", "page",
-						    "task_cputime", "thread_info", "nsproxy", "vm_area_struct", "file" };
+	static const char *const names[] = { "init_task",
+					     "panic_cpu",
+					     "jiffies_64",
+					     "runqueues",
+					     "prb",
+					     "init_uts_ns",
+					     "totalram_pages",
+					     "_totalram_pages",
+					     "vm_stat",
+					     "vm_node_stat",
+					     "vm_zone_stat",
+					     "node_data",
+					     "avenrun",
+					     "tainted_mask",
+					     "__cpu_online_mask",
+					     "init_pid_ns",
+					     "timekeeper",
+					     "tk_core",
+					     "swap_info",
+					     "nr_swapfiles",
+					     "total_swapcache_pages",
+					     "nr_swap_pages",
+					     "init_mm",
+					     "hugetlb_total_pages",
+					     "sysctl_overcommit_ratio",
+					     "vm_committed_as",
+					     "min_free_kbytes",
+					     "saved_command_line",
+					     "init_user_ns",
+					     "jiffies" };
+	static const char *const types_wanted[] = { "task_struct",
+						    "mm_struct",
+						    "signal_struct",
+						    "cred",
+						    "pid",
+						    "list_head",
+						    "rq",
+						    "zone",
+						    "pglist_data",
+						    "printk_ringbuffer",
+						    "prb_desc",
+						    "printk_info",
+						    "uts_namespace",
+						    "timekeeper",
+						    "upid",
+						    "kuid_t",
+						    "sched_entity",
+						    "percpu_counter",
+						    "mm_rss_stat",
+						    "page",
+						    "task_cputime",
+						    "thread_info",
+						    "nsproxy",
+						    "vm_area_struct",
+						    "file" };
 	struct gs_symbol_query queries[30];
 	struct gs_kernel *kernel;
 	struct types *types;
@@ -353,8 +417,9 @@ static void print_times(struct gs_target *target, const struct gs_kernel_options
 
 	double resolved = now_ms();
 
-	printf("CPU ms: open %.2f, 30 symbols %.2f, types %.2f, %zu type lookups %.3f, together %.2f\n", opened - start,
-	       found - opened, loaded - found, sum, resolved - loaded, resolved - start);
+	printf("CPU ms: open %.2f, 30 symbols %.2f, types %.2f, %zu type lookups %.3f, together %.2f\n",
+	       opened - start, found - opened, loaded - found, sum, resolved - loaded,
+	       resolved - start);
 	print_memory("open");
 	gs_error_destroy(err);
 	gs_kernel_close(kernel);
@@ -387,8 +452,9 @@ int main(int argc, char **argv)
 		i++;
 	}
 	if (argc < 2) {
-		fprintf(stderr, "usage: kernel_check SPEC [--layout L] [--kallsyms FILE] [--btf FILE] "
-				"[--system-map FILE] [--time]\n");
+		fprintf(stderr,
+			"usage: kernel_check SPEC [--layout L] [--kallsyms FILE] [--btf FILE] "
+			"[--system-map FILE] [--time]\n");
 		return 2;
 	}
 

@@ -16,7 +16,8 @@ struct ids {
 	int int_, u64_, list, task, entity, pid_t_, state, big, flex, loop, plain_union;
 };
 
-// struct task { struct list_head tasks; union { int a; struct { u64 b; const u64 c; }; }; struct entity se; pid_t pid;
+// struct task { struct list_head tasks; union { int a; struct { u64 b; const u64 c; }; }; struct
+// entity se; pid_t pid;
 //		 char comm[16]; unsigned f1:3, f2:5; struct task *parent; u64 grid[2][3]; }
 static struct btf *make(struct ids *ids)
 {
@@ -146,8 +147,11 @@ static void resolves_access_paths(void **state)
 		{ "parent->parent->pid", 384, 32, BTF_KIND_INT },
 		{ "f1", 416, 3, BTF_KIND_INT },
 	};
-	static const char *const bad[] = { "absent", "se.absent", "comm[16]", "pid[0]", "pid.x", "pid->x", "comm[", "comm[x]",
-					   "se.", ".", "->", "[18446744073709551615].pid", "[", "se..runtime" };
+	static const char *const bad[] = { "absent", "se.absent",  "comm[16]",
+					   "pid[0]", "pid.x",	   "pid->x",
+					   "comm[",  "comm[x]",	   "se.",
+					   ".",	     "->",	   "[18446744073709551615].pid",
+					   "[",	     "se..runtime" };
 	struct ids ids;
 	struct types *types = load(&ids);
 	struct type_location location;
@@ -198,7 +202,8 @@ static void knows_enumerators_of_both_sizes(void **state)
 // Everything that reads types, on every type.
 static void exercise(const struct types *types)
 {
-	static const char *const paths[] = { "", "b", "se.runtime", "comm[3]", "grid[1][2]", "parent->parent->pid" };
+	static const char *const paths[] = { "",	"b",	      "se.runtime",
+					     "comm[3]", "grid[1][2]", "parent->parent->pid" };
 
 	for (uint32_t id = 0; id <= types_count(types) + 1; id++) {
 		struct type_location location;

@@ -25,13 +25,15 @@ static char names[COUNT][64];
 static char long_name[600];
 static struct made_symbol symbols[COUNT];
 
-// Per-CPU symbols from 0 if @zero_based, then the image; the last name is too long for a one-byte length.
+// Per-CPU symbols from 0 if @zero_based, then the image; the last name is too long for a one-byte
+// length.
 static void make_symbols(bool zero_based)
 {
 	for (int i = 0; i < COUNT; i++) {
 		bool percpu = zero_based && i < PERCPU;
 
-		snprintf(names[i], sizeof(names[i]), "%csys_%s_cpu%d", "tTdDbBrR"[i % 8], i % 3 ? "lock" : "__init", i);
+		snprintf(names[i], sizeof(names[i]), "%csys_%s_cpu%d", "tTdDbBrR"[i % 8],
+			 i % 3 ? "lock" : "__init", i);
 		symbols[i].name = names[i];
 		symbols[i].address = percpu ? (uint64_t)i * 0x40 : BASE + (uint64_t)i * 0x80;
 	}
@@ -71,11 +73,15 @@ static struct fixture begin(enum kallsyms_encoding encoding, size_t align, bool 
 	make_anchors();
 	fixture.memory = (struct memory){
 		.target = fixture.target,
-		.map = { .image_base = BASE, .image_size = SIZE, .image_phys = 0, .levels = 4,
-			 .root_phys = UINT64_C(1) << 40, .phys_mask = GS_PTE_ADDR },
+		.map = { .image_base = BASE,
+			 .image_size = SIZE,
+			 .image_phys = 0,
+			 .levels = 4,
+			 .root_phys = UINT64_C(1) << 40,
+			 .phys_mask = GS_PTE_ADDR },
 	};
-	fixture.table = make_kallsyms(memory_at(fixture.target, 0), SIZE, BASE, align, symbols, COUNT, encoding, BASE,
-				      addresses_first);
+	fixture.table = make_kallsyms(memory_at(fixture.target, 0), SIZE, BASE, align, symbols,
+				      COUNT, encoding, BASE, addresses_first);
 	return fixture;
 }
 
@@ -102,7 +108,8 @@ static void decodes_every_encoding(void **state)
 		struct fixture fixture = begin(encoding, 8, true);
 		struct kallsyms kallsyms;
 
-		assert_null(kallsyms_load(&fixture.memory, &fixture.table.tables, anchors, 3, &kallsyms));
+		assert_null(kallsyms_load(&fixture.memory, &fixture.table.tables, anchors, 3,
+					  &kallsyms));
 		assert_int_equal(kallsyms.encoding, encoding);
 		check_equal(&kallsyms);
 		kallsyms_deinit(&kallsyms);
@@ -120,8 +127,8 @@ static void finds_every_encoding_by_structure(void **state)
 			struct kallsyms_tables tables;
 			struct kallsyms kallsyms;
 
-			assert_true(kallsyms_search_buffer(memory_at(fixture.target, 0), SIZE, BASE, anchors, 3,
-							   &tables));
+			assert_true(kallsyms_search_buffer(memory_at(fixture.target, 0), SIZE, BASE,
+							   anchors, 3, &tables));
 			assert_memory_equal(&tables, &fixture.table.tables, sizeof(tables));
 			assert_null(kallsyms_load(&fixture.memory, &tables, anchors, 3, &kallsyms));
 			assert_int_equal(kallsyms.encoding, encoding);
@@ -135,7 +142,8 @@ static void finds_every_encoding_by_structure(void **state)
 static void finds_names_in_one_pass(void **state)
 {
 	struct fixture fixture = begin(KALLSYMS_ABSOLUTE_PERCPU, 8, true);
-	const char *wanted[] = { "duplicate", "absent", "_stext", "duplicate", long_name + 1, "", "sys_lock_cpu2999" };
+	const char *wanted[] = { "duplicate",	"absent", "_stext",	     "duplicate",
+				 long_name + 1, "",	  "sys_lock_cpu2999" };
 	uint32_t indexes[7];
 	struct kallsyms kallsyms;
 
@@ -157,7 +165,8 @@ static void finds_names_in_one_pass(void **state)
 static void assert_refused(struct fixture *fixture)
 {
 	struct kallsyms kallsyms;
-	struct gs_error *err = kallsyms_load(&fixture->memory, &fixture->table.tables, anchors, 3, &kallsyms);
+	struct gs_error *err =
+		kallsyms_load(&fixture->memory, &fixture->table.tables, anchors, 3, &kallsyms);
 
 	assert_non_null(err);
 	assert_int_equal(err->code, GS_ERROR_KERNEL);
@@ -206,7 +215,8 @@ static void refuses_tables_outside_memory(void **state)
 	for (int i = 0; i < 5; i++) {
 		struct fixture fixture = begin(KALLSYMS_RELATIVE, 8, true);
 		uint64_t *fields[] = { &fixture.table.tables.names, &fixture.table.tables.num_syms,
-				       &fixture.table.tables.token_index, &fixture.table.tables.offsets,
+				       &fixture.table.tables.token_index,
+				       &fixture.table.tables.offsets,
 				       &fixture.table.tables.relative_base };
 
 		*fields[i] = UINT64_C(0xffff888012345678);
@@ -223,7 +233,8 @@ static void finds_nothing_in_noise(void **state)
 
 	(void)state;
 	// Without the tokens; without the names; without the addresses.
-	uint64_t cuts[] = { fixture.table.tables.token_table - BASE + 0x60, fixture.table.tables.names - BASE,
+	uint64_t cuts[] = { fixture.table.tables.token_table - BASE + 0x60,
+			    fixture.table.tables.names - BASE,
 			    fixture.table.tables.offsets - BASE + 4 * (PERCPU + 12) };
 
 	for (int i = 0; i < 3; i++) {
@@ -237,8 +248,8 @@ static void finds_nothing_in_noise(void **state)
 	assert_true(kallsyms_search_buffer(memory, SIZE, BASE, anchors, 3, &tables));
 	assert_false(kallsyms_search_buffer(memory, 0, BASE, anchors, 3, &tables));
 	// A token table at the very end.
-	assert_false(kallsyms_search_buffer(memory, fixture.table.tables.token_index - BASE + 100, BASE, anchors, 3,
-					    &tables));
+	assert_false(kallsyms_search_buffer(memory, fixture.table.tables.token_index - BASE + 100,
+					    BASE, anchors, 3, &tables));
 	gs_target_close(fixture.target);
 }
 
@@ -246,11 +257,13 @@ static void gives_sizes_and_percpu_offsets(void **state)
 {
 	struct fixture fixture = begin(KALLSYMS_ABSOLUTE_PERCPU, 8, true);
 	struct symbols table = { .percpu_start = 0, .percpu_end = PERCPU * 0x40 };
-	struct gs_symbol_query queries[] = { { .name = "sys_lock_cpu2" }, { .name = "sys_lock_cpu500" },
+	struct gs_symbol_query queries[] = { { .name = "sys_lock_cpu2" },
+					     { .name = "sys_lock_cpu500" },
 					     { .name = "absent" } };
 
 	(void)state;
-	assert_null(kallsyms_load(&fixture.memory, &fixture.table.tables, anchors, 3, &table.kallsyms));
+	assert_null(
+		kallsyms_load(&fixture.memory, &fixture.table.tables, anchors, 3, &table.kallsyms));
 	assert_null(symbols_find(&table, queries, 3));
 	assert_true(queries[0].found && queries[0].percpu);
 	assert_int_equal(queries[0].address, 0x80);
@@ -281,10 +294,14 @@ static void names_addresses(void **state)
 	(void)state;
 	// An alias: the kernel prints the first of the two.
 	symbols[501].address = symbols[500].address;
-	made_addresses(&(struct made_table){ .buf = fixture.table.buf, .capacity = SIZE, .address = BASE, .align = 8,
+	made_addresses(&(struct made_table){ .buf = fixture.table.buf,
+					     .capacity = SIZE,
+					     .address = BASE,
+					     .align = 8,
 					     .size = fixture.table.tables.offsets - BASE },
 		       symbols, COUNT, KALLSYMS_ABSOLUTE_PERCPU, BASE);
-	assert_null(kallsyms_load(&fixture.memory, &fixture.table.tables, anchors, 3, &table.kallsyms));
+	assert_null(
+		kallsyms_load(&fixture.memory, &fixture.table.tables, anchors, 3, &table.kallsyms));
 
 	assert_true(symbols_at(&table, symbols[500].address + 0x90, name, &start, &size));
 	assert_string_equal(name, symbols[500].name + 1);

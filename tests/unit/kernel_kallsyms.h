@@ -36,8 +36,10 @@ static inline uint64_t made_put(struct made_table *table, const void *data, size
 	return table->address + at;
 }
 
-// Token N stands for the character N, but for some codes that no symbol uses: those stand for longer texts.
-static const char *const made_long_tokens[] = { "sys_", "__", "init", "tTask", "ext4_", "lock", "_get", "cpu" };
+// Token N stands for the character N, but for some codes that no symbol uses: those stand for
+// longer texts.
+static const char *const made_long_tokens[] = { "sys_",	 "__",	 "init", "tTask",
+						"ext4_", "lock", "_get", "cpu" };
 
 static inline void made_tokens(struct made_table *table)
 {
@@ -90,7 +92,8 @@ static inline size_t made_compress(const char *name, uint8_t *out)
 	return header + len;
 }
 
-static inline void made_names(struct made_table *table, const struct made_symbol *symbols, uint32_t count)
+static inline void made_names(struct made_table *table, const struct made_symbol *symbols,
+			      uint32_t count)
 {
 	uint8_t *names = malloc(count * 4096);
 	uint32_t *markers = calloc(count / 256 + 1, sizeof(*markers));
@@ -108,8 +111,9 @@ static inline void made_names(struct made_table *table, const struct made_symbol
 	free(markers);
 }
 
-static inline void made_addresses(struct made_table *table, const struct made_symbol *symbols, uint32_t count,
-				  enum kallsyms_encoding encoding, uint64_t relative_base)
+static inline void made_addresses(struct made_table *table, const struct made_symbol *symbols,
+				  uint32_t count, enum kallsyms_encoding encoding,
+				  uint64_t relative_base)
 {
 	size_t at = (table->size + table->align - 1) / table->align * table->align;
 	uint64_t *absolute = calloc(count, sizeof(*absolute));
@@ -132,20 +136,23 @@ static inline void made_addresses(struct made_table *table, const struct made_sy
 		table->tables.offsets = made_put(table, offsets, count * sizeof(*offsets));
 	if (encoding == KALLSYMS_RELATIVE || encoding == KALLSYMS_ABSOLUTE_PERCPU) {
 		table->align = 8;
-		table->tables.relative_base = made_put(table, &relative_base, sizeof(relative_base));
+		table->tables.relative_base =
+			made_put(table, &relative_base, sizeof(relative_base));
 	}
 	free(absolute);
 	free(offsets);
 }
 
-// @addresses_first: the order of linking before Linux kernel commit 404bad70fcf7 (in v6.4). The rest of @buf is filled
-// with noise.
-static inline struct made_table make_kallsyms(uint8_t *buf, size_t capacity, uint64_t address, size_t align,
-					      const struct made_symbol *symbols, uint32_t count,
-					      enum kallsyms_encoding encoding, uint64_t relative_base,
-					      bool addresses_first)
+// @addresses_first: the order of linking before Linux kernel commit 404bad70fcf7 (in v6.4). The
+// rest of @buf is filled with noise.
+static inline struct made_table make_kallsyms(uint8_t *buf, size_t capacity, uint64_t address,
+					      size_t align, const struct made_symbol *symbols,
+					      uint32_t count, enum kallsyms_encoding encoding,
+					      uint64_t relative_base, bool addresses_first)
 {
-	struct made_table table = { .buf = buf, .capacity = capacity, .address = address, .align = align };
+	struct made_table table = {
+		.buf = buf, .capacity = capacity, .address = address, .align = align
+	};
 	uint32_t noise = 12345;
 
 	for (size_t i = 0; i < capacity; i++) {

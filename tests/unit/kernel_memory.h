@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// Physical memory in an array, in place of src/target: for tests and fuzzing of src/kernel. Include it in one file of a
-// program; it defines the gs_target functions.
+// Physical memory in an array, in place of src/target: for tests and fuzzing of src/kernel. Include
+// it in one file of a program; it defines the gs_target functions.
 #ifndef TESTS_UNIT_KERNEL_MEMORY_H
 #define TESTS_UNIT_KERNEL_MEMORY_H
 

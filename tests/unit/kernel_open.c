@@ -10,7 +10,8 @@
 #include "kernel_kallsyms.h"
 #include "kernel_memory.h"
 
-// Physical: the image of 2 MiB at 2 MiB, of which the first holds the symbols and the last pages the page tables.
+// Physical: the image of 2 MiB at 2 MiB, of which the first holds the symbols and the last pages
+// the page tables.
 #define TEXT UINT64_C(0xffffffff81000000)
 #define IMAGE_PHYS UINT64_C(0x200000)
 #define IMAGE_SIZE UINT64_C(0x200000)
@@ -49,21 +50,24 @@ static void make_symbols(void)
 		symbols[COUNT - 6 + i] = known[i];
 }
 
-static void put_note(struct gs_target *target, uint64_t phys, const char *release, uint64_t swapper, bool named,
-		     const struct kallsyms_tables *tables)
+static void put_note(struct gs_target *target, uint64_t phys, const char *release, uint64_t swapper,
+		     bool named, const struct kallsyms_tables *tables)
 {
 	char text[4096], names[1024] = "";
 
 	if (named)
-		snprintf(names, sizeof(names),
-			 "SYMBOL(kallsyms_names)=%lx\nSYMBOL(kallsyms_num_syms)=%lx\nSYMBOL(kallsyms_token_table)=%lx\n"
-			 "SYMBOL(kallsyms_token_index)=%lx\nSYMBOL(kallsyms_offsets)=%lx\n",
-			 tables->names, tables->num_syms, tables->token_table, tables->token_index, tables->offsets);
-	snprintf(text, sizeof(text),
-		 "OSRELEASE=%s\nSYMBOL(swapper_pg_dir)=%lx\nSYMBOL(_stext)=%lx\nSYMBOL(init_uts_ns)=%lx\n"
-		 "NUMBER(phys_base)=%ld\nSIZE(page)=64\nKERNELOFFSET=0\n%s",
-		 release, swapper, TEXT, TEXT + VARIABLES + 0x80, (long)(IMAGE_PHYS - (TEXT - 0xffffffff80000000)),
-		 names);
+		snprintf(
+			names, sizeof(names),
+			"SYMBOL(kallsyms_names)=%lx\nSYMBOL(kallsyms_num_syms)=%lx\nSYMBOL(kallsyms_token_table)=%lx\n"
+			"SYMBOL(kallsyms_token_index)=%lx\nSYMBOL(kallsyms_offsets)=%lx\n",
+			tables->names, tables->num_syms, tables->token_table, tables->token_index,
+			tables->offsets);
+	snprintf(
+		text, sizeof(text),
+		"OSRELEASE=%s\nSYMBOL(swapper_pg_dir)=%lx\nSYMBOL(_stext)=%lx\nSYMBOL(init_uts_ns)=%lx\n"
+		"NUMBER(phys_base)=%ld\nSIZE(page)=64\nKERNELOFFSET=0\n%s",
+		release, swapper, TEXT, TEXT + VARIABLES + 0x80,
+		(long)(IMAGE_PHYS - (TEXT - 0xffffffff80000000)), names);
 
 	uint32_t header[3] = { 11, strlen(text), 0 };
 
@@ -80,8 +84,8 @@ static struct gs_target *make_kernel(bool named)
 
 	make_symbols();
 
-	struct made_table made = make_kallsyms(memory_at(target, IMAGE_PHYS), SYMBOLS_SIZE, TEXT, 4, symbols, COUNT,
-					       KALLSYMS_PLACE_RELATIVE, 0, false);
+	struct made_table made = make_kallsyms(memory_at(target, IMAGE_PHYS), SYMBOLS_SIZE, TEXT, 4,
+					       symbols, COUNT, KALLSYMS_PLACE_RELATIVE, 0, false);
 
 	// PGD, PUD and a PMD that maps the image with one 2M leaf.
 	tables[511] = (IMAGE_PHYS + TABLES + 0x1000) | 3;
@@ -111,7 +115,8 @@ static void opens_a_kernel_that_names_its_tables_or_not(void **state)
 		assert_int_equal(facts.note_phys, NOTE_PHYS);
 		assert_int_equal(facts.btf_size, 0);
 		assert_int_equal(facts.cpus, 2);
-		// No variable, so the default; and no direct map in these page tables, so none is believed.
+		// No variable, so the default; and no direct map in these page tables, so none is
+		// believed.
 		assert_int_equal(facts.page_offset_base, UINT64_C(0xffff888000000000));
 		assert_int_equal(gs_kernel_map(kernel)->direct_size, 0);
 		assert_int_equal(gs_kernel_map(kernel)->image_phys, IMAGE_PHYS);
@@ -223,7 +228,8 @@ static void survives_changed_bytes(void **state)
 	(void)state;
 	// The note, and the tables of pages and symbols: where every byte matters.
 	for (int i = 0; i < 2000; i++) {
-		static const uint64_t starts[] = { NOTE_PHYS, IMAGE_PHYS + 4096, IMAGE_PHYS + TABLES };
+		static const uint64_t starts[] = { NOTE_PHYS, IMAGE_PHYS + 4096,
+						   IMAGE_PHYS + TABLES };
 		static const uint64_t lengths[] = { 512, 16384, 3 * 4096 };
 
 		noise = noise * 1664525 + 1013904223;

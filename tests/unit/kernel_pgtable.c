@@ -35,13 +35,16 @@ static struct fixture begin(unsigned int levels)
 	return fixture;
 }
 
-static uint64_t *entry_of(struct fixture *fixture, uint64_t table, uint64_t virt, unsigned int level)
+static uint64_t *entry_of(struct fixture *fixture, uint64_t table, uint64_t virt,
+			  unsigned int level)
 {
-	return (uint64_t *)memory_at(fixture->target, table) + ((virt >> (12 + 9 * (level - 1))) & 511);
+	return (uint64_t *)memory_at(fixture->target, table) +
+	       ((virt >> (12 + 9 * (level - 1))) & 511);
 }
 
 // Make the path to a leaf at @leaf_level; gives the address of the leaf's entry.
-static uint64_t *map_path(struct fixture *fixture, uint64_t virt, unsigned int leaf_level, uint64_t leaf)
+static uint64_t *map_path(struct fixture *fixture, uint64_t virt, unsigned int leaf_level,
+			  uint64_t leaf)
 {
 	uint64_t table = ROOT;
 
@@ -75,7 +78,9 @@ static void translates_each_leaf_size_at_each_depth(void **state)
 	static const struct {
 		unsigned int level;
 		uint64_t size;
-	} leaves[] = { { 1, UINT64_C(1) << 12 }, { 2, UINT64_C(1) << 21 }, { 3, UINT64_C(1) << 30 } };
+	} leaves[] = { { 1, UINT64_C(1) << 12 },
+		       { 2, UINT64_C(1) << 21 },
+		       { 3, UINT64_C(1) << 30 } };
 
 	(void)state;
 	for (unsigned int levels = 4; levels <= 5; levels++) {
@@ -86,7 +91,8 @@ static void translates_each_leaf_size_at_each_depth(void **state)
 			uint64_t pat = leaves[i].level > 1 ? PS | 1 << 12 : PS;
 			struct pgtable_leaf leaf;
 
-			map_path(&fixture, address, leaves[i].level, base | PRESENT | PTE_NX | PTE_RW | pat);
+			map_path(&fixture, address, leaves[i].level,
+				 base | PRESENT | PTE_NX | PTE_RW | pat);
 			assert_int_equal(walk(&fixture, address, &leaf), GS_OK);
 			assert_int_equal(leaf.phys, base + (address & (leaves[i].size - 1)));
 			assert_int_equal(leaf.size, leaves[i].size);
@@ -207,7 +213,8 @@ static void lists_ranges_merged(void **state)
 
 	// Cut to what was asked for, in the middle of the large page.
 	collected = (struct collected){ .limit = 100 };
-	assert_null(pgtable_for_each(&fixture.pgtable, base + 0x300000, base + 0x3fffff, collect, &collected));
+	assert_null(pgtable_for_each(&fixture.pgtable, base + 0x300000, base + 0x3fffff, collect,
+				     &collected));
 	assert_int_equal(collected.count, 1);
 	assert_int_equal(collected.ranges[0].start, base + 0x300000);
 	assert_int_equal(collected.ranges[0].phys, 0x500000);
@@ -225,7 +232,8 @@ static void ends_on_tables_that_stand_for_everything(void **state)
 	struct collected collected = { .limit = SIZE_MAX };
 
 	(void)state;
-	// Every entry of each level points to the one table of the next: 512^4 pages out of four tables.
+	// Every entry of each level points to the one table of the next: 512^4 pages out of four
+	// tables.
 	for (int level = 4; level > 0; level--) {
 		uint64_t *table = memory_at(fixture.target, ROOT + (4 - level) * 4096);
 
@@ -233,7 +241,8 @@ static void ends_on_tables_that_stand_for_everything(void **state)
 			table[i] = (level > 1 ? ROOT + (5 - level) * 4096 : 0x20000) | PRESENT;
 	}
 
-	struct gs_error *err = pgtable_for_each(&fixture.pgtable, 0, UINT64_MAX, collect, &collected);
+	struct gs_error *err =
+		pgtable_for_each(&fixture.pgtable, 0, UINT64_MAX, collect, &collected);
 
 	assert_non_null(err);
 	assert_int_equal(err->code, GS_ERROR_INCOMPLETE);

@@ -8,11 +8,12 @@
 
 #include "kernel_memory.h"
 
-static const char text[] = "OSRELEASE=6.1.0-test\nPAGESIZE=4096\n"
-			   "SYMBOL(_stext)=ffffffff81000000\nNUMBER(phys_base)=-4096\n"
-			   "NUMBER(VMALLOC_START)=0xff72000000000000\nSIZE(page)=64\nKERNELOFFSET=1f000000\n"
-			   "NUMBER(bad)=12x\nNUMBER(blank)= 1\nNUMBER(huge)=99999999999999999999\n"
-			   "SYMBOL(_stext_long)=1\n";
+static const char text[] =
+	"OSRELEASE=6.1.0-test\nPAGESIZE=4096\n"
+	"SYMBOL(_stext)=ffffffff81000000\nNUMBER(phys_base)=-4096\n"
+	"NUMBER(VMALLOC_START)=0xff72000000000000\nSIZE(page)=64\nKERNELOFFSET=1f000000\n"
+	"NUMBER(bad)=12x\nNUMBER(blank)= 1\nNUMBER(huge)=99999999999999999999\n"
+	"SYMBOL(_stext_long)=1\n";
 
 static void put_note(void *at, const char *desc, uint32_t size)
 {
