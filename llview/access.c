@@ -27,7 +27,8 @@ void lv_require(struct lv *lv, LLVMValueRef condition, LLVMBasicBlockRef next, u
 
 static bool all_constant(struct lv_extent extent, LLVMValueRef bytes)
 {
-	return LLVMIsAConstantInt(extent.size) && LLVMIsAConstantInt(extent.offset) && LLVMIsAConstantInt(bytes);
+	return LLVMIsAConstantInt(extent.size) && LLVMIsAConstantInt(extent.offset) &&
+	       LLVMIsAConstantInt(bytes);
 }
 
 void lv_check(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst, LLVMValueRef pointer,
@@ -45,8 +46,10 @@ void lv_check(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst, LLVM
 		if (report) {
 			_cleanup_free_ char *words = lv_origin_words(prov, pointer);
 
-			lv_error(lv, inst, "out of bounds: %llu bytes at offset %lld of a %s of %llu bytes",
-				 (unsigned long long)n, (long long)offset, words, (unsigned long long)size);
+			lv_error(lv, inst,
+				 "out of bounds: %llu bytes at offset %lld of a %s of %llu bytes",
+				 (unsigned long long)n, (long long)offset, words,
+				 (unsigned long long)size);
 			return;
 		}
 	}
@@ -58,12 +61,13 @@ void lv_check(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst, LLVM
 	lv_require(lv, lv_inside(lv, extent, bytes), tail, site);
 }
 
-void lv_check_aligned(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst, LLVMValueRef pointer,
-		      uint64_t size)
+void lv_check_aligned(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst,
+		      LLVMValueRef pointer, uint64_t size)
 {
 	struct lv_extent extent = lv_extent(prov, pointer);
 
-	if (LLVMIsAConstantInt(extent.offset) && LLVMConstIntGetZExtValue(extent.offset) % size == 0)
+	if (LLVMIsAConstantInt(extent.offset) &&
+	    LLVMConstIntGetZExtValue(extent.offset) % size == 0)
 		return;
 
 	uint32_t site = lv_site(lv, inst);
@@ -75,7 +79,8 @@ void lv_check_aligned(struct lv_provenance *prov, struct lv *lv, LLVMValueRef in
 	lv_require(lv, LLVMBuildICmp(lv->builder, LLVMIntEQ, rest, lv_u64(lv, 0), ""), tail, site);
 }
 
-void lv_note(struct lv *lv, LLVMValueRef inst, enum gs_load_kind kind, uint64_t size, const char *why)
+void lv_note(struct lv *lv, LLVMValueRef inst, enum gs_load_kind kind, uint64_t size,
+	     const char *why)
 {
 	struct gs_fat_load load = {
 		.kind = kind,

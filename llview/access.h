@@ -9,17 +9,20 @@
 #include "provenance.h"
 
 /**
- * Put a check before @p inst that @p bytes (i64) at @p pointer, which is local, are inside their object; if not, the
- * detector stops. Nothing is emitted if that shows now.
+ * Put a check before @p inst that @p bytes (i64) at @p pointer, which is local, are inside their
+ * object; if not, the detector stops. Nothing is emitted if that shows now.
  *
  * @param report An access that can never be inside is an error.
  */
 void lv_check(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst, LLVMValueRef pointer,
 	      LLVMValueRef bytes, bool report);
 
-/** Put a check before @p inst that @p pointer, into an object aligned to @p size, is aligned to it as well. */
-void lv_check_aligned(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst, LLVMValueRef pointer,
-		      uint64_t size);
+/**
+ * Put a check before @p inst that @p pointer, into an object aligned to @p size, is aligned to it
+ * as well.
+ */
+void lv_check_aligned(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst,
+		      LLVMValueRef pointer, uint64_t size);
 
 /** The condition that @p bytes are inside, at the builder's place. */
 LLVMValueRef lv_inside(struct lv *lv, struct lv_extent extent, LLVMValueRef bytes);
@@ -28,6 +31,7 @@ LLVMValueRef lv_inside(struct lv *lv, struct lv_extent extent, LLVMValueRef byte
 void lv_require(struct lv *lv, LLVMValueRef condition, LLVMBasicBlockRef next, uint32_t site);
 
 /** Note an access for --dump. */
-void lv_note(struct lv *lv, LLVMValueRef inst, enum gs_load_kind kind, uint64_t size, const char *why);
+void lv_note(struct lv *lv, LLVMValueRef inst, enum gs_load_kind kind, uint64_t size,
+	     const char *why);
 
 #endif

@@ -6,9 +6,10 @@
 #include "diag.h"
 #include "ir.h"
 
-// `p->in_execve` on a bit field of a kernel type: clang loads the storage unit and shifts by the positions that the
-// field has in the detector's own types, relocating neither. Here the load becomes an extraction by relocated size
-// and shifts, and its result is put back at the local position, where clang's own shifts find it.
+// `p->in_execve` on a bit field of a kernel type: clang loads the storage unit and shifts by the
+// positions that the field has in the detector's own types, relocating neither. Here the load
+// becomes an extraction by relocated size and shifts, and its result is put back at the local
+// position, where clang's own shifts find it.
 
 // Kinds of llvm.bpf.preserve.field.info, as enum bpf_core_relo_kind.
 enum info_kind { INFO_SIZE = 1, INFO_LSHIFT = 4, INFO_RSHIFT = 5 };
@@ -119,8 +120,9 @@ static LLVMValueRef unit_function(struct lv *lv)
 		LLVMAddCase(choice, lv_u32(lv, bytes), block);
 		LLVMPositionBuilderAtEnd(builder, block);
 
-		LLVMValueRef load = LLVMBuildLoad2(builder, LLVMIntTypeInContext(lv->llvm, 8 * bytes),
-						   LLVMGetParam(fn, 0), "");
+		LLVMValueRef load =
+			LLVMBuildLoad2(builder, LLVMIntTypeInContext(lv->llvm, 8 * bytes),
+				       LLVMGetParam(fn, 0), "");
 
 		LLVMSetAlignment(load, 1);
 		LLVMBuildRet(builder, LLVMBuildZExtOrBitCast(builder, load, lv->i64, ""));
@@ -137,14 +139,15 @@ static void replace_load(struct lv *lv, const struct access *access, LLVMValueRe
 
 	LLVMValueRef fn = unit_function(lv);
 	LLVMValueRef args[] = { access->call, field_info(lv, access, INFO_SIZE) };
-	LLVMValueRef value = LLVMBuildCall2(lv->builder, LLVMGlobalGetValueType(fn), fn, args, 2, "");
+	LLVMValueRef value =
+		LLVMBuildCall2(lv->builder, LLVMGlobalGetValueType(fn), fn, args, 2, "");
 	LLVMValueRef left = field_info(lv, access, INFO_LSHIFT);
 	LLVMValueRef right = field_info(lv, access, INFO_RSHIFT);
 
 	value = LLVMBuildShl(lv->builder, value, LLVMBuildZExt(lv->builder, left, lv->i64, ""), "");
 	right = LLVMBuildZExt(lv->builder, right, lv->i64, "");
-	value = access->sign ? LLVMBuildAShr(lv->builder, value, right, "") :
-			       LLVMBuildLShr(lv->builder, value, right, "");
+	value = access->sign ? LLVMBuildAShr(lv->builder, value, right, "")
+			     : LLVMBuildLShr(lv->builder, value, right, "");
 
 	// Back to where clang looks for it.
 	uint64_t mask = access->width >= 64 ? UINT64_MAX : (UINT64_C(1) << access->width) - 1;
@@ -164,7 +167,8 @@ static void handle_access(struct lv *lv, const struct access *access)
 
 		if (LLVMIsAStoreInst(user) && LLVMGetOperand(user, 1) == access->call)
 			lv_error(lv, user, "a bit field of a kernel type cannot be written");
-		if (LLVMIsALoadInst(user) && LLVMGetTypeKind(LLVMTypeOf(user)) == LLVMIntegerTypeKind)
+		if (LLVMIsALoadInst(user) &&
+		    LLVMGetTypeKind(LLVMTypeOf(user)) == LLVMIntegerTypeKind)
 			replace_load(lv, access, user);
 	}
 }

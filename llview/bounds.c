@@ -3,21 +3,27 @@
 #include "diag.h"
 #include "ir.h"
 
-// The first of two times that bounds are checked: here, before optimisation, an index that leaves its array stops the
-// detector whatever LLVM would conclude from it, and messages still fit the source.
+// The first of two times that bounds are checked: here, before optimisation, an index that leaves
+// its array stops the detector whatever LLVM would conclude from it, and messages still fit the
+// source.
 
 static void refuse_store(struct lv *lv, LLVMValueRef inst, enum lv_origin origin, const char *what)
 {
 	if (origin == LV_ORIGIN_KERNEL)
-		lv_error(lv, inst, "%s to kernel memory: a detector only reads; copy into a variable of its own",
-			 what);
+		lv_error(
+			lv, inst,
+			"%s to kernel memory: a detector only reads; copy into a variable of its own",
+			what);
 	else
-		lv_error(lv, inst, "%s through a pointer that may lead into kernel memory: a detector writes to "
-			 "its own variables only", what);
+		lv_error(
+			lv, inst,
+			"%s through a pointer that may lead into kernel memory: a detector writes to "
+			"its own variables only",
+			what);
 }
 
-static void check_write(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst, LLVMValueRef pointer,
-			LLVMValueRef bytes, const char *what)
+static void check_write(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst,
+			LLVMValueRef pointer, LLVMValueRef bytes, const char *what)
 {
 	enum lv_origin origin = lv_origin(prov, pointer);
 	LLVMValueRef object = lv_object(prov, pointer);
@@ -30,8 +36,8 @@ static void check_write(struct lv_provenance *prov, struct lv *lv, LLVMValueRef 
 		lv_check(prov, lv, inst, pointer, bytes, true);
 }
 
-// A pointer to a local variable that goes through memory comes back as a number: nothing tells it from an address
-// that the kernel's memory holds.
+// A pointer to a local variable that goes through memory comes back as a number: nothing tells it
+// from an address that the kernel's memory holds.
 static void refuse_escape(struct lv_provenance *prov, struct lv *lv, LLVMValueRef store)
 {
 	LLVMValueRef value = LLVMGetOperand(store, 0);
@@ -39,8 +45,10 @@ static void refuse_escape(struct lv_provenance *prov, struct lv *lv, LLVMValueRe
 	if (LLVMGetTypeKind(LLVMTypeOf(value)) != LLVMPointerTypeKind ||
 	    !(lv_origin(prov, value) & LV_ORIGIN_LOCAL))
 		return;
-	lv_error(lv, store, "the address of a local variable is kept in memory, where it cannot be followed: keep "
-		 "an index instead");
+	lv_error(
+		lv, store,
+		"the address of a local variable is kept in memory, where it cannot be followed: keep "
+		"an index instead");
 }
 
 static void check_transfer(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst)
@@ -58,16 +66,19 @@ static void check_transfer(struct lv_provenance *prov, struct lv *lv, LLVMValueR
 static void check_set(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst)
 {
 	lv_before(lv, inst);
-	LLVMValueRef bytes = LLVMBuildIntCast2(lv->builder, LLVMGetOperand(inst, 2), lv->i64, false, "");
+	LLVMValueRef bytes =
+		LLVMBuildIntCast2(lv->builder, LLVMGetOperand(inst, 2), lv->i64, false, "");
 
 	check_write(prov, lv, inst, LLVMGetOperand(inst, 0), bytes, "memset");
 }
 
-// Atomic operations are for what threads share, hence not for the stack, and GPUs want them aligned.
+// Atomic operations are for what threads share, hence not for the stack, and GPUs want them
+// aligned.
 static void check_atomic(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst)
 {
 	LLVMValueRef pointer = LLVMGetOperand(inst, LLVMIsAStoreInst(inst) ? 1 : 0);
-	LLVMValueRef value = LLVMIsALoadInst(inst) ? inst : LLVMGetOperand(inst, LLVMIsAStoreInst(inst) ? 0 : 1);
+	LLVMValueRef value =
+		LLVMIsALoadInst(inst) ? inst : LLVMGetOperand(inst, LLVMIsAStoreInst(inst) ? 0 : 1);
 	uint64_t size = lv_size(lv, LLVMTypeOf(value));
 	LLVMValueRef object = lv_object(prov, pointer);
 
@@ -80,7 +91,8 @@ static void check_atomic(struct lv_provenance *prov, struct lv *lv, LLVMValueRef
 	if (lv_origin(prov, pointer) != LV_ORIGIN_LOCAL)
 		return;
 	if (!object || !LLVMIsAGlobalVariable(object)) {
-		lv_error(lv, inst, "atomic operation on the stack: only static variables are shared");
+		lv_error(lv, inst,
+			 "atomic operation on the stack: only static variables are shared");
 		return;
 	}
 	if (LLVMGetAlignment(object) < size)
@@ -101,7 +113,8 @@ static void check_instruction(struct lv_provenance *prov, struct lv *lv, LLVMVal
 		}
 		type = LLVMTypeOf(inst);
 		if (lv_origin(prov, LLVMGetOperand(inst, 0)) == LV_ORIGIN_LOCAL)
-			lv_check(prov, lv, inst, LLVMGetOperand(inst, 0), lv_u64(lv, lv_size(lv, type)), true);
+			lv_check(prov, lv, inst, LLVMGetOperand(inst, 0),
+				 lv_u64(lv, lv_size(lv, type)), true);
 		break;
 	case LLVMStore:
 		type = LLVMTypeOf(LLVMGetOperand(inst, 0));
@@ -110,7 +123,8 @@ static void check_instruction(struct lv_provenance *prov, struct lv *lv, LLVMVal
 			check_atomic(prov, lv, inst);
 			break;
 		}
-		check_write(prov, lv, inst, LLVMGetOperand(inst, 1), lv_u64(lv, lv_size(lv, type)), "store");
+		check_write(prov, lv, inst, LLVMGetOperand(inst, 1), lv_u64(lv, lv_size(lv, type)),
+			    "store");
 		break;
 	case LLVMAtomicRMW:
 	case LLVMAtomicCmpXchg:
@@ -140,7 +154,8 @@ static bool from_local_address(struct lv_provenance *prov, LLVMValueRef value, u
 	if (op == LLVMPtrToInt)
 		return lv_origin(prov, LLVMGetOperand(value, 0)) & LV_ORIGIN_LOCAL;
 	if (op != LLVMAdd && op != LLVMSub && op != LLVMAnd && op != LLVMOr && op != LLVMXor &&
-	    op != LLVMPHI && op != LLVMSelect && op != LLVMTrunc && op != LLVMZExt && op != LLVMSExt)
+	    op != LLVMPHI && op != LLVMSelect && op != LLVMTrunc && op != LLVMZExt &&
+	    op != LLVMSExt)
 		return false;
 	for (int i = 0; i < LLVMGetNumOperands(value); i++) {
 		if (from_local_address(prov, LLVMGetOperand(value, i), depth - 1))
@@ -159,8 +174,10 @@ void lv_bounds(struct lv *lv)
 		for (size_t i = 0; i < list.count; i++) {
 			if (LLVMIsAIntToPtrInst(list.v[i]) &&
 			    from_local_address(prov, LLVMGetOperand(list.v[i], 0), 8))
-				lv_error(lv, list.v[i], "the address of a local variable becomes a number and then a "
-					 "pointer again, which cannot be followed");
+				lv_error(
+					lv, list.v[i],
+					"the address of a local variable becomes a number and then a "
+					"pointer again, which cannot be followed");
 			check_instruction(prov, lv, list.v[i]);
 		}
 		lv_provenance_destroy(prov);

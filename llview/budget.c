@@ -4,8 +4,8 @@
 #include "ptrmap.h"
 #include "runtime.h"
 
-// A depth-first walk over the blocks; an edge to a block that is still being visited closes a loop. Every cycle,
-// reducible or not, has such an edge.
+// A depth-first walk over the blocks; an edge to a block that is still being visited closes a loop.
+// Every cycle, reducible or not, has such an edge.
 
 enum visit { UNSEEN, OPEN, DONE };
 
@@ -68,9 +68,10 @@ static void find_back_edges(LLVMValueRef fn, struct edges *edges)
 	free(visits.entries);
 }
 
-// The phis of `block` have `from` as a predecessor, perhaps several times; make it `to`, once. LLVM-C cannot change
-// an incoming block, hence each is built anew.
-static void retarget_phis(struct lv *lv, LLVMBasicBlockRef block, LLVMBasicBlockRef from, LLVMBasicBlockRef to)
+// The phis of `block` have `from` as a predecessor, perhaps several times; make it `to`, once.
+// LLVM-C cannot change an incoming block, hence each is built anew.
+static void retarget_phis(struct lv *lv, LLVMBasicBlockRef block, LLVMBasicBlockRef from,
+			  LLVMBasicBlockRef to)
 {
 	LLVMValueRef next;
 

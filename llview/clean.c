@@ -3,11 +3,13 @@
 
 #include <string.h>
 
-// clang promises LLVM much that only holds for memory that the program itself wrote. A detector reads memory
-// that a failing or hostile machine wrote, so every such promise goes before the first optimisation.
+// clang promises LLVM much that only holds for memory that the program itself wrote. A detector
+// reads memory that a failing or hostile machine wrote, so every such promise goes before the first
+// optimisation.
 
 static const char *const kept_attributes[] = {
-	"nounwind", "null_pointer_is_valid", "byval", "sret", "elementtype", "signext", "zeroext", "immarg",
+	"nounwind", "null_pointer_is_valid", "byval", "sret", "elementtype", "signext", "zeroext",
+	"immarg",
 };
 
 static bool keep_attribute(LLVMAttributeRef attribute)
@@ -23,8 +25,8 @@ static bool keep_attribute(LLVMAttributeRef attribute)
 	return false;
 }
 
-static void clean_string_attribute(LLVMValueRef value, LLVMAttributeIndex index, LLVMAttributeRef attribute,
-				   bool call)
+static void clean_string_attribute(LLVMValueRef value, LLVMAttributeIndex index,
+				   LLVMAttributeRef attribute, bool call)
 {
 	unsigned int length;
 	const char *key = LLVMGetStringAttributeKind(attribute, &length);
@@ -39,8 +41,8 @@ static void clean_string_attribute(LLVMValueRef value, LLVMAttributeIndex index,
 
 static void clean_attributes_at(LLVMValueRef value, LLVMAttributeIndex index, bool call)
 {
-	unsigned int count = call ? LLVMGetCallSiteAttributeCount(value, index) :
-				    LLVMGetAttributeCountAtIndex(value, index);
+	unsigned int count = call ? LLVMGetCallSiteAttributeCount(value, index)
+				  : LLVMGetAttributeCountAtIndex(value, index);
 	_cleanup_free_ LLVMAttributeRef *list = calloc(count + 1, sizeof(LLVMAttributeRef));
 
 	if (!list)
@@ -58,9 +60,11 @@ static void clean_attributes_at(LLVMValueRef value, LLVMAttributeIndex index, bo
 		if (keep_attribute(list[i]))
 			continue;
 		if (call)
-			LLVMRemoveCallSiteEnumAttribute(value, index, LLVMGetEnumAttributeKind(list[i]));
+			LLVMRemoveCallSiteEnumAttribute(value, index,
+							LLVMGetEnumAttributeKind(list[i]));
 		else
-			LLVMRemoveEnumAttributeAtIndex(value, index, LLVMGetEnumAttributeKind(list[i]));
+			LLVMRemoveEnumAttributeAtIndex(value, index,
+						       LLVMGetEnumAttributeKind(list[i]));
 	}
 }
 
@@ -111,7 +115,8 @@ static void clean_metadata(struct lv *lv, LLVMValueRef inst)
 	unsigned int location = LLVMGetMDKindIDInContext(lv->llvm, "dbg", 3);
 	unsigned int loop = LLVMGetMDKindIDInContext(lv->llvm, "llvm.loop", 9);
 	size_t count = 0;
-	LLVMValueMetadataEntry *entries = LLVMInstructionGetAllMetadataOtherThanDebugLoc(inst, &count);
+	LLVMValueMetadataEntry *entries =
+		LLVMInstructionGetAllMetadataOtherThanDebugLoc(inst, &count);
 
 	for (size_t i = 0; i < count; i++) {
 		unsigned int kind = LLVMValueMetadataEntriesGetKind(entries, i);
@@ -122,8 +127,9 @@ static void clean_metadata(struct lv *lv, LLVMValueRef inst)
 	LLVMDisposeValueMetadataEntries(entries);
 }
 
-// The offsets of fields come from the watched kernel and need not suit the type that is loaded; a misaligned access
-// ends every kernel on the GPU. LLVM raises the alignment again where it can prove one.
+// The offsets of fields come from the watched kernel and need not suit the type that is loaded; a
+// misaligned access ends every kernel on the GPU. LLVM raises the alignment again where it can
+// prove one.
 static void clean_alignment(LLVMValueRef inst)
 {
 	bool access = LLVMIsALoadInst(inst) || LLVMIsAStoreInst(inst);
@@ -136,10 +142,11 @@ static void clean_instruction(struct lv *lv, LLVMValueRef inst)
 {
 	const char *callee = lv_callee(inst);
 
-	// Life times would make a use after the scope's end undefined; without them it reads the old value.
-	// Variables' places are for debuggers only and would have to follow each change.
-	if (lv_starts(callee, "llvm.lifetime.") || lv_starts(callee, "llvm.dbg.") || lv_starts(callee, "llvm.assume") ||
-	    lv_starts(callee, "llvm.invariant.") || lv_starts(callee, "llvm.experimental.noalias")) {
+	// Life times would make a use after the scope's end undefined; without them it reads the
+	// old value. Variables' places are for debuggers only and would have to follow each change.
+	if (lv_starts(callee, "llvm.lifetime.") || lv_starts(callee, "llvm.dbg.") ||
+	    lv_starts(callee, "llvm.assume") || lv_starts(callee, "llvm.invariant.") ||
+	    lv_starts(callee, "llvm.experimental.noalias")) {
 		if (LLVMGetTypeKind(LLVMTypeOf(inst)) == LLVMVoidTypeKind)
 			LLVMInstructionEraseFromParent(inst);
 		return;

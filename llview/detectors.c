@@ -31,7 +31,8 @@ static uint64_t constant_number(LLVMValueRef init, unsigned int index)
 	return element && LLVMIsAConstantInt(element) ? LLVMConstIntGetZExtValue(element) : 0;
 }
 
-// gs_run_NAME(ctx) calls what the author wrote; after inlining it is what the author wrote, with a context.
+// gs_run_NAME(ctx) calls what the author wrote; after inlining it is what the author wrote, with a
+// context.
 static LLVMValueRef wrap(struct lv *lv, LLVMValueRef body, const char *name)
 {
 	_cleanup_free_ char *body_name = lv_format("body.%s", name);

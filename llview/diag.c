@@ -33,7 +33,8 @@ static char *scope_function(struct lv *lv, LLVMMetadataRef scope)
 
 		if (kind == LLVMDISubprogramMetadataKind)
 			return lv_md_string(lv, lv_md_operand(lv, scope, 2));
-		if (kind != LLVMDILexicalBlockMetadataKind && kind != LLVMDILexicalBlockFileMetadataKind)
+		if (kind != LLVMDILexicalBlockMetadataKind &&
+		    kind != LLVMDILexicalBlockFileMetadataKind)
 			break;
 		scope = lv_md_operand(lv, scope, 1);
 	}
@@ -200,7 +201,8 @@ static void print_error(struct lv *lv, const struct lv_place *place, const char 
 	char *message = NULL;
 
 	if (place->file && place->line && place->column)
-		message = lv_format("%s:%u:%u: error: %s", place->file, place->line, place->column, text);
+		message = lv_format("%s:%u:%u: error: %s", place->file, place->line, place->column,
+				    text);
 	else if (place->file && place->line)
 		message = lv_format("%s:%u: error: %s", place->file, place->line, text);
 	else if (place->file)

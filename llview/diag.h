@@ -31,7 +31,8 @@ void lv_error_at(struct lv *lv, const struct lv_place *place, const char *format
 	__attribute__((format(printf, 3, 4)));
 
 /** lv_error_at() for the place of an instruction. */
-void lv_error(struct lv *lv, LLVMValueRef inst, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void lv_error(struct lv *lv, LLVMValueRef inst, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /** Index of a place in the manifest's sites. */
 uint32_t lv_site_at(struct lv *lv, const struct lv_place *place);

@@ -20,7 +20,8 @@ struct manifest {
 
 static const char *string_at(const struct manifest *m, uint32_t offset)
 {
-	return offset < m->header->strings.count ? m->data + m->header->strings.offset + offset : "(bad string)";
+	return offset < m->header->strings.count ? m->data + m->header->strings.offset + offset
+						 : "(bad string)";
 }
 
 static bool table_fits(const struct manifest *m, struct gs_fat_table table, size_t element)
@@ -37,7 +38,8 @@ static struct gs_error *check_manifest(struct manifest *m, const char *path)
 	if (memcmp(m->header->magic, GS_FAT_MAGIC, sizeof(m->header->magic)) != 0)
 		return gs_error_create(GS_ERROR_DETECTOR, "%s: not a fat detector", path);
 	if (m->header->version != GS_FAT_VERSION)
-		return gs_error_create(GS_ERROR_DETECTOR, "%s: manifest version %u, this llview knows %d", path,
+		return gs_error_create(GS_ERROR_DETECTOR,
+				       "%s: manifest version %u, this llview knows %d", path,
 				       m->header->version, GS_FAT_VERSION);
 	if (m->header->size > m->size)
 		return gs_error_create(GS_ERROR_DETECTOR, "%s: manifest is cut off", path);
@@ -51,7 +53,8 @@ static struct gs_error *check_manifest(struct manifest *m, const char *path)
 	    !table_fits(m, h->sites, sizeof(struct gs_fat_site)) ||
 	    !table_fits(m, h->loads, sizeof(struct gs_fat_load)) || !table_fits(m, h->strings, 1) ||
 	    !h->strings.count || m->data[h->strings.offset + h->strings.count - 1])
-		return gs_error_create(GS_ERROR_DETECTOR, "%s: a table of the manifest is damaged", path);
+		return gs_error_create(GS_ERROR_DETECTOR, "%s: a table of the manifest is damaged",
+				       path);
 	return NULL;
 }
 
@@ -88,30 +91,38 @@ static void print_detectors(const struct manifest *m)
 }
 
 static const char *const slot_kinds[] = {
-	[GS_SLOT_FIELD_OFFSET] = "offset",	[GS_SLOT_FIELD_SIZE] = "size",
-	[GS_SLOT_FIELD_EXISTS] = "exists",	[GS_SLOT_FIELD_SIGNED] = "signed",
-	[GS_SLOT_FIELD_LSHIFT] = "lshift",	[GS_SLOT_FIELD_RSHIFT] = "rshift",
-	[GS_SLOT_TYPE_ID_TARGET] = "type-id",	[GS_SLOT_TYPE_EXISTS] = "type-exists",
-	[GS_SLOT_TYPE_SIZE] = "type-size",	[GS_SLOT_ENUMVAL_EXISTS] = "enum-exists",
-	[GS_SLOT_ENUMVAL_VALUE] = "enum-value",	[GS_SLOT_TYPE_MATCHES] = "type-matches",
+	[GS_SLOT_FIELD_OFFSET] = "offset",
+	[GS_SLOT_FIELD_SIZE] = "size",
+	[GS_SLOT_FIELD_EXISTS] = "exists",
+	[GS_SLOT_FIELD_SIGNED] = "signed",
+	[GS_SLOT_FIELD_LSHIFT] = "lshift",
+	[GS_SLOT_FIELD_RSHIFT] = "rshift",
+	[GS_SLOT_TYPE_ID_TARGET] = "type-id",
+	[GS_SLOT_TYPE_EXISTS] = "type-exists",
+	[GS_SLOT_TYPE_SIZE] = "type-size",
+	[GS_SLOT_ENUMVAL_EXISTS] = "enum-exists",
+	[GS_SLOT_ENUMVAL_VALUE] = "enum-value",
+	[GS_SLOT_TYPE_MATCHES] = "type-matches",
 	[GS_SLOT_SYMBOL] = "symbol",
 };
 
-// Include/uapi/linux/btf.h
+// include/uapi/linux/btf.h
 static const char *const type_kinds[] = {
-	[1] = "int", [2] = "pointer", [3] = "array", [4] = "struct", [5] = "union", [6] = "enum",
-	[8] = "typedef", [13] = "function",
+	[1] = "int",   [2] = "pointer", [3] = "array",	 [4] = "struct",
+	[5] = "union", [6] = "enum",	[8] = "typedef", [13] = "function",
 };
 
 static void print_slot(const struct manifest *m, uint32_t index, const struct gs_fat_slot *slot)
 {
 	const char *kind = slot->kind < ARRAY_SIZE(slot_kinds) ? slot_kinds[slot->kind] : NULL;
-	const char *type = slot->type_kind < ARRAY_SIZE(type_kinds) ? type_kinds[slot->type_kind] : NULL;
+	const char *type =
+		slot->type_kind < ARRAY_SIZE(type_kinds) ? type_kinds[slot->type_kind] : NULL;
 	const char *path = string_at(m, slot->path);
-	bool enumerator = slot->kind == GS_SLOT_ENUMVAL_EXISTS || slot->kind == GS_SLOT_ENUMVAL_VALUE;
+	bool enumerator =
+		slot->kind == GS_SLOT_ENUMVAL_EXISTS || slot->kind == GS_SLOT_ENUMVAL_VALUE;
 
-	printf("  %3u %-12s %s%s%s%s%s", index, kind ? kind : "?", type ? type : "", type ? " " : "",
-	       string_at(m, slot->name), enumerator ? " " : "", path);
+	printf("  %3u %-12s %s%s%s%s%s", index, kind ? kind : "?", type ? type : "",
+	       type ? " " : "", string_at(m, slot->name), enumerator ? " " : "", path);
 	if (slot->kind != GS_SLOT_SYMBOL)
 		printf(", here %" PRIu64, slot->local_value);
 	if (slot->local_size)
@@ -161,7 +172,8 @@ static void print_formats(const struct manifest *m)
 
 	printf("formats:\n");
 	for (uint32_t i = 0; i < m->header->formats.count; i++) {
-		printf("  %3u %-8s \"", i, kinds[list[i].kind < ARRAY_SIZE(kinds) ? list[i].kind : 0]);
+		printf("  %3u %-8s \"", i,
+		       kinds[list[i].kind < ARRAY_SIZE(kinds) ? list[i].kind : 0]);
 		print_format_text(string_at(m, list[i].format));
 		printf("\", %u items; ", list[i].nargs);
 		print_site(m, list[i].site);
@@ -170,8 +182,8 @@ static void print_formats(const struct manifest *m)
 }
 
 static const char *const load_kinds[] = {
-	[GS_LOAD_KERNEL] = "load",  [GS_LOAD_LOCAL] = "local", [GS_LOAD_MIXED] = "mixed",
-	[GS_LOAD_COPY] = "copy",    [GS_LOAD_STORE] = "store",
+	[GS_LOAD_KERNEL] = "load", [GS_LOAD_LOCAL] = "local", [GS_LOAD_MIXED] = "mixed",
+	[GS_LOAD_COPY] = "copy",   [GS_LOAD_STORE] = "store",
 };
 
 static void print_loads(const struct manifest *m, bool translated)
@@ -217,7 +229,9 @@ static struct gs_error *find_section(Elf *elf, const char *path, struct manifest
 		return gs_error_create(GS_ERROR_DETECTOR, "%s: not an ELF file", path);
 	while ((section = elf_nextscn(elf, section))) {
 		GElf_Shdr header;
-		const char *name = gelf_getshdr(section, &header) ? elf_strptr(elf, names, header.sh_name) : NULL;
+		const char *name = gelf_getshdr(section, &header)
+					   ? elf_strptr(elf, names, header.sh_name)
+					   : NULL;
 
 		if (!name || strcmp(name, GS_FAT_SECTION) != 0)
 			continue;
@@ -229,7 +243,8 @@ static struct gs_error *find_section(Elf *elf, const char *path, struct manifest
 		*ret = (struct manifest){ .data = data->d_buf, .size = data->d_size };
 		return NULL;
 	}
-	return gs_error_create(GS_ERROR_DETECTOR, "%s: no section %s: not a fat detector", path, GS_FAT_SECTION);
+	return gs_error_create(GS_ERROR_DETECTOR, "%s: no section %s: not a fat detector", path,
+			       GS_FAT_SECTION);
 }
 
 struct gs_error *lv_dump(const char *path)

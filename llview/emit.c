@@ -22,13 +22,17 @@ struct backend {
 	LLVMCodeGenFileType type;
 };
 
-// sm_80 is the oldest GPU that we support; PTX is compiled for the newer ones when it is loaded (PTX ISA 7.0, 1.1).
-static const struct backend nvptx = { "nvptx64", "nvptx64-nvidia-cuda", "sm_80", "+ptx70", LLVMAssemblyFile };
-static const struct backend x86 = { "x86_64", "x86_64-unknown-linux-gnu", "x86-64", "", LLVMObjectFile };
+// sm_80 is the oldest GPU that we support; PTX is compiled for the newer ones when it is loaded
+// (PTX ISA 7.0, 1.1).
+static const struct backend nvptx = { "nvptx64", "nvptx64-nvidia-cuda", "sm_80", "+ptx70",
+				      LLVMAssemblyFile };
+static const struct backend x86 = { "x86_64", "x86_64-unknown-linux-gnu", "x86-64", "",
+				    LLVMObjectFile };
 
 static struct gs_error *take_message(const char *what, char *message)
 {
-	struct gs_error *err = gs_error_create(GS_ERROR_OTHER, "%s: %s", what, message ? message : "failed");
+	struct gs_error *err =
+		gs_error_create(GS_ERROR_OTHER, "%s: %s", what, message ? message : "failed");
 
 	LLVMDisposeMessage(message);
 	return err;
@@ -42,8 +46,10 @@ static struct gs_error *create_machine(const struct backend *backend, LLVMTarget
 	if (LLVMGetTargetFromTriple(backend->triple, &target, &message))
 		return take_message(backend->triple, message);
 	*ret = LLVMCreateTargetMachine(target, backend->triple, backend->cpu, backend->features,
-				       LLVMCodeGenLevelAggressive, LLVMRelocPIC, LLVMCodeModelDefault);
-	return *ret ? NULL : gs_error_create(GS_ERROR_OTHER, "%s: no such machine", backend->triple);
+				       LLVMCodeGenLevelAggressive, LLVMRelocPIC,
+				       LLVMCodeModelDefault);
+	return *ret ? NULL
+		    : gs_error_create(GS_ERROR_OTHER, "%s: no such machine", backend->triple);
 }
 
 static bool is_entry(LLVMValueRef fn)
@@ -54,14 +60,17 @@ static bool is_entry(LLVMValueRef fn)
 }
 
 // The calls that were emitted must be those that the runtime defines, argument by argument.
-static struct gs_error *link_runtime(struct lv *lv, LLVMModuleRef module, const struct backend *backend)
+static struct gs_error *link_runtime(struct lv *lv, LLVMModuleRef module,
+				     const struct backend *backend)
 {
 	_cleanup_free_ char *dir = lv_find_runtime(lv->options->runtime);
 	LLVMModuleRef runtime;
 
 	if (!dir)
-		return gs_error_create(GS_ERROR_OTHER, "the runtime's bitcode is not found; name its directory with "
-				       "--runtime or in GPUSENTINEL_RUNTIME");
+		return gs_error_create(
+			GS_ERROR_OTHER,
+			"the runtime's bitcode is not found; name its directory with "
+			"--runtime or in GPUSENTINEL_RUNTIME");
 
 	_cleanup_free_ char *path = lv_format("%s/rt.%s.bc", dir, backend->name);
 	struct gs_error *err = lv_load_bitcode(lv, path, &runtime);
@@ -76,9 +85,11 @@ static struct gs_error *link_runtime(struct lv *lv, LLVMModuleRef module, const 
 		if (!lv_starts(name, "gs_rt_"))
 			continue;
 		if (!other || LLVMIsDeclaration(other))
-			err = gs_error_create(GS_ERROR_OTHER, "%s: no function %s in it", path, name);
+			err = gs_error_create(GS_ERROR_OTHER, "%s: no function %s in it", path,
+					      name);
 		else if (LLVMGlobalGetValueType(other) != LLVMGlobalGetValueType(fn))
-			err = gs_error_create(GS_ERROR_OTHER, "%s: %s has other parameters than llview expects",
+			err = gs_error_create(GS_ERROR_OTHER,
+					      "%s: %s has other parameters than llview expects",
 					      path, name);
 		if (err) {
 			LLVMDisposeModule(runtime);
@@ -107,7 +118,8 @@ static void internalize(LLVMModuleRef module)
 		}
 		// One machine for all, else LLVM would not inline one into the other.
 		for (size_t i = 0; i < ARRAY_SIZE(cpu_attributes); i++)
-			LLVMRemoveStringAttributeAtIndex(fn, LLVMAttributeFunctionIndex, cpu_attributes[i],
+			LLVMRemoveStringAttributeAtIndex(fn, LLVMAttributeFunctionIndex,
+							 cpu_attributes[i],
 							 strlen(cpu_attributes[i]));
 	}
 	for (LLVMValueRef g = LLVMGetFirstGlobal(module); g; g = LLVMGetNextGlobal(g)) {
@@ -136,12 +148,14 @@ static void mark_kernels(struct lv *lv, LLVMModuleRef module)
 		};
 
 		LLVMSetFunctionCallConv(fn, PTX_KERNEL);
-		LLVMAddNamedMetadataOperand(module, "nvvm.annotations",
+		LLVMAddNamedMetadataOperand(
+			module, "nvvm.annotations",
 			LLVMMetadataAsValue(lv->llvm, LLVMMDNodeInContext2(lv->llvm, node, 3)));
 	}
 }
 
-// LLVM 19 has no pattern for fences in PTX; membar.sys is the strongest one (PTX ISA 7.0, 9.7.12.3).
+// LLVM 19 has no pattern for fences in PTX; membar.sys is the strongest one (PTX ISA 7.0,
+// 9.7.12.3).
 static void replace_fences(struct lv *lv, LLVMModuleRef module)
 {
 	LLVMTypeRef type = LLVMFunctionType(lv->void_type, NULL, 0, false);
@@ -227,8 +241,8 @@ static struct gs_error *generate(struct lv *lv, const struct backend *backend, L
 }
 
 // A constant in a section of its own that nothing refers to.
-static LLVMValueRef add_section(struct lv *lv, LLVMModuleRef module, const char *section, const char *data,
-				size_t size)
+static LLVMValueRef add_section(struct lv *lv, LLVMModuleRef module, const char *section,
+				const char *data, size_t size)
 {
 	LLVMValueRef bytes = LLVMConstStringInContext2(lv->llvm, data, size, true);
 	LLVMValueRef global = LLVMAddGlobal(module, LLVMTypeOf(bytes), "gs.section");
@@ -245,7 +259,8 @@ static void add_sections(struct lv *lv, LLVMModuleRef module, LLVMMemoryBufferRe
 {
 	size_t size;
 	_cleanup_free_ char *manifest = lv_manifest(lv, &size);
-	_cleanup_free_ char *text = lv_format("%.*s", (int)LLVMGetBufferSize(ptx), LLVMGetBufferStart(ptx));
+	_cleanup_free_ char *text =
+		lv_format("%.*s", (int)LLVMGetBufferSize(ptx), LLVMGetBufferStart(ptx));
 	LLVMValueRef kept[] = {
 		add_section(lv, module, GS_FAT_SECTION, manifest, size),
 		add_section(lv, module, GS_FAT_PTX_SECTION, text, strlen(text) + 1),
@@ -258,8 +273,8 @@ static void add_sections(struct lv *lv, LLVMModuleRef module, LLVMMemoryBufferRe
 	LLVMSetSection(used, "llvm.metadata");
 }
 
-static struct gs_error *run_backend(struct lv *lv, const struct backend *backend, LLVMMemoryBufferRef ptx,
-				    LLVMMemoryBufferRef *ret)
+static struct gs_error *run_backend(struct lv *lv, const struct backend *backend,
+				    LLVMMemoryBufferRef ptx, LLVMMemoryBufferRef *ret)
 {
 	LLVMTargetMachineRef machine;
 	struct gs_error *err = create_machine(backend, &machine);
@@ -297,8 +312,23 @@ static struct gs_error *link_output(struct lv *lv, LLVMMemoryBufferRef object)
 	_cleanup_free_ char *in = lv_format("%s/detector.o", lv->scratch);
 	_cleanup_free_ char *out = lv_format("%s.%ld.tmp", lv->options->output, (long)getpid());
 	char *argv[] = {
-		LV_LLD, "-shared", "--hash-style=gnu", "--build-id=none", "-z", "relro", "-z", "now",
-		"-z", "noexecstack", "-z", "defs", "-s", "-o", out, in, NULL,
+		LV_LLD,
+		"-shared",
+		"--hash-style=gnu",
+		"--build-id=none",
+		"-z",
+		"relro",
+		"-z",
+		"now",
+		"-z",
+		"noexecstack",
+		"-z",
+		"defs",
+		"-s",
+		"-o",
+		out,
+		in,
+		NULL,
 	};
 	int status = 0;
 	struct gs_error *err = write_file(in, object);

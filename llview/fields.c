@@ -12,8 +12,8 @@
 #include "path.h"
 #include "slots.h"
 
-// The BPF back end's passes leave, for each distinct access, a global `llvm.<type>:<kind>:<value>$<path>` and loads
-// of it. Each becomes a slot.
+// The BPF back end's passes leave, for each distinct access, a global
+// `llvm.<type>:<kind>:<value>$<path>` and loads of it. Each becomes a slot.
 
 static struct gs_error *run_bpf_passes(struct lv *lv)
 {
@@ -25,15 +25,16 @@ static struct gs_error *run_bpf_passes(struct lv *lv)
 	char *message = NULL;
 
 	if (LLVMGetTargetFromTriple("bpfel", &target, &message)) {
-		struct gs_error *err = gs_error_create(GS_ERROR_OTHER, "LLVM lacks BPF: %s", message);
+		struct gs_error *err =
+			gs_error_create(GS_ERROR_OTHER, "LLVM lacks BPF: %s", message);
 
 		LLVMDisposeMessage(message);
 		return err;
 	}
 
 	LLVMTargetMachineRef machine =
-		LLVMCreateTargetMachine(target, "bpfel", "v4", "", LLVMCodeGenLevelNone, LLVMRelocDefault,
-					LLVMCodeModelDefault);
+		LLVMCreateTargetMachine(target, "bpfel", "v4", "", LLVMCodeGenLevelNone,
+					LLVMRelocDefault, LLVMCodeModelDefault);
 	LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
 	LLVMErrorRef failed = LLVMRunPasses(lv->module, "default<O0>", machine, options);
 	struct gs_error *err = NULL;
@@ -150,7 +151,8 @@ static bool make_slot(struct lv *lv, LLVMValueRef global, LLVMValueRef use, uint
 
 	slot.fat = (struct gs_fat_slot){
 		.kind = name.kind,
-		.flags = path.bitfield && name.kind <= GS_SLOT_FIELD_RSHIFT ? GS_SLOT_F_BITFIELD : 0,
+		.flags =
+			path.bitfield && name.kind <= GS_SLOT_FIELD_RSHIFT ? GS_SLOT_F_BITFIELD : 0,
 		.type_kind = btf_kind(type),
 		.name = lv_string(lv, type_name),
 		.path = lv_string(lv, path.text),
@@ -235,7 +237,8 @@ struct gs_error *lv_fields(struct lv *lv)
 		_cleanup_values_ struct lv_values list = lv_instructions(functions.v[i]);
 
 		for (size_t j = 0; j < list.count; j++) {
-			LLVMValueRef global = LLVMIsALoadInst(list.v[j]) ? LLVMGetOperand(list.v[j], 0) : NULL;
+			LLVMValueRef global =
+				LLVMIsALoadInst(list.v[j]) ? LLVMGetOperand(list.v[j], 0) : NULL;
 			uint32_t index;
 
 			if (!global || !LLVMIsAGlobalVariable(global) || !access_type(lv, global))

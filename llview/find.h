@@ -10,8 +10,8 @@
 char *lv_find_include(void);
 
 /**
- * Directory of the runtime's bitcode as new memory, or NULL: @p option, $GPUSENTINEL_RUNTIME, ../device beside the
- * program, the installed place.
+ * Directory of the runtime's bitcode as new memory, or NULL: @p option, $GPUSENTINEL_RUNTIME,
+ * ../device beside the program, the installed place.
  */
 char *lv_find_runtime(const char *option);
 

@@ -88,7 +88,8 @@ bool lv_format_next(const char **format, struct lv_conversion *ret, const char *
 	}
 	p = parse_conversion(parse_size(p, ret), ret);
 	if (!p) {
-		*ret_error = "conversion in the format is not supported; there are d i u x o c s p f e g and %pS";
+		*ret_error =
+			"conversion in the format is not supported; there are d i u x o c s p f e g and %pS";
 		return false;
 	}
 	*format = p;

@@ -18,13 +18,33 @@ struct args {
 	LV_TABLE(char *) list;
 };
 
-// C as kernel engineers mean it: nothing is undefined that the memory of a dying machine could make happen.
+// C as kernel engineers mean it: nothing is undefined that the memory of a dying machine could make
+// happen.
 static char *const fixed_args[] = {
-	"-target", "bpfel", "-mcpu=v4", "-O2", "-Xclang", "-disable-llvm-passes", "-g", "-emit-llvm",
-	"-c", "-std=gnu11", "-ffreestanding", "-fwrapv", "-fno-strict-aliasing",
-	"-fno-delete-null-pointer-checks", "-fno-finite-loops", "-ftrivial-auto-var-init=zero",
-	"-fno-jump-tables", "-fno-discard-value-names", "-fno-stack-protector", "-fno-addrsig", "-Wall", "-Wextra",
-	"-Wno-unused-parameter", "-Wno-unused-command-line-argument",
+	"-target",
+	"bpfel",
+	"-mcpu=v4",
+	"-O2",
+	"-Xclang",
+	"-disable-llvm-passes",
+	"-g",
+	"-emit-llvm",
+	"-c",
+	"-std=gnu11",
+	"-ffreestanding",
+	"-fwrapv",
+	"-fno-strict-aliasing",
+	"-fno-delete-null-pointer-checks",
+	"-fno-finite-loops",
+	"-ftrivial-auto-var-init=zero",
+	"-fno-jump-tables",
+	"-fno-discard-value-names",
+	"-fno-stack-protector",
+	"-fno-addrsig",
+	"-Wall",
+	"-Wextra",
+	"-Wno-unused-parameter",
+	"-Wno-unused-command-line-argument",
 };
 
 static struct gs_error *compile_one(struct lv *lv, char *source, char *object)
@@ -96,7 +116,8 @@ static void check_duplicates(struct lv *lv, LLVMModuleRef more)
 		bool detector = lv_starts(name, "gs_run_");
 
 		lv_error_at(lv, &here, "%s %s is defined twice; the other one is at %s:%u",
-			    detector ? "detector" : "function", detector ? name + strlen("gs_run_") : name,
+			    detector ? "detector" : "function",
+			    detector ? name + strlen("gs_run_") : name,
 			    there.file ? there.file : "?", there.line);
 	}
 }
@@ -147,7 +168,8 @@ struct gs_error *lv_frontend(struct lv *lv)
 			continue;
 		}
 		if (LLVMLinkModules2(lv->module, module) && !lv->errors)
-			return gs_error_create(GS_ERROR_OTHER, "%s: cannot be linked with the other files",
+			return gs_error_create(GS_ERROR_OTHER,
+					       "%s: cannot be linked with the other files",
 					       lv->options->sources[i]);
 	}
 	return first;

@@ -66,8 +66,10 @@ void lv_refuse_circles(struct lv *lv)
 		_cleanup_place_ struct lv_place place = lv_place_of_global(lv, order.circle);
 		size_t length;
 
-		lv_error_at(lv, &place, "the initializer of %s leads back to it: assign the pointer in the detector",
-			    LLVMGetValueName2(order.circle, &length));
+		lv_error_at(
+			lv, &place,
+			"the initializer of %s leads back to it: assign the pointer in the detector",
+			LLVMGetValueName2(order.circle, &length));
 	}
 	order_deinit(&order);
 }
@@ -76,8 +78,9 @@ void lv_refuse_circles(struct lv *lv)
 static void move_to_end(LLVMModuleRef module, LLVMValueRef old)
 {
 	size_t length;
-	LLVMValueRef fresh = LLVMAddGlobalInAddressSpace(module, LLVMGlobalGetValueType(old), "",
-							 LLVMGetPointerAddressSpace(LLVMTypeOf(old)));
+	LLVMValueRef fresh =
+		LLVMAddGlobalInAddressSpace(module, LLVMGlobalGetValueType(old), "",
+					    LLVMGetPointerAddressSpace(LLVMTypeOf(old)));
 
 	LLVMSetInitializer(fresh, LLVMGetInitializer(old));
 	LLVMSetGlobalConstant(fresh, LLVMIsGlobalConstant(old));

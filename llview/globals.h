@@ -12,8 +12,9 @@
 void lv_refuse_circles(struct lv *lv);
 
 /**
- * Put every variable behind those that its initializer refers to. PTX wants this order; left to itself LLVM 19 makes it
- * by walking a hash table of addresses, and the output would differ from run to run.
+ * Put every variable behind those that its initializer refers to. PTX wants this order; left to
+ * itself LLVM 19 makes it by walking a hash table of addresses, and the output would differ from
+ * run to run.
  */
 void lv_order_globals(LLVMModuleRef module);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ir.h"
 
-// Each round inlines all direct calls; what it makes visible may turn indirect calls into direct ones.
+// Each round inlines all direct calls; what it makes visible may turn indirect calls into direct
+// ones.
 enum { MAX_ROUNDS = 16 };
 
 static bool is_detector(struct lv *lv, LLVMValueRef fn)
@@ -37,7 +38,8 @@ static void make_internal(struct lv *lv)
 static bool calls_left(struct lv *lv)
 {
 	for (size_t d = 0; d < lv->detectors.count; d++) {
-		_cleanup_values_ struct lv_values list = lv_instructions(lv->detectors.v[d].function);
+		_cleanup_values_ struct lv_values list =
+			lv_instructions(lv->detectors.v[d].function);
 
 		for (size_t i = 0; i < list.count; i++) {
 			if (!LLVMIsACallInst(list.v[i]))
@@ -56,7 +58,8 @@ static bool calls_left(struct lv *lv)
 static void drop_lifetimes(struct lv *lv)
 {
 	for (size_t d = 0; d < lv->detectors.count; d++) {
-		_cleanup_values_ struct lv_values list = lv_instructions(lv->detectors.v[d].function);
+		_cleanup_values_ struct lv_values list =
+			lv_instructions(lv->detectors.v[d].function);
 
 		for (size_t i = 0; i < list.count; i++) {
 			if (lv_starts(lv_callee(list.v[i]), "llvm.lifetime."))
@@ -69,7 +72,8 @@ struct gs_error *lv_inline(struct lv *lv)
 {
 	make_internal(lv);
 	for (int round = 0; round < MAX_ROUNDS; round++) {
-		struct gs_error *err = lv_run_passes(lv, "always-inline,function(sroa,instsimplify,simplifycfg)");
+		struct gs_error *err =
+			lv_run_passes(lv, "always-inline,function(sroa,instsimplify,simplifycfg)");
 
 		if (err)
 			return err;
@@ -77,6 +81,7 @@ struct gs_error *lv_inline(struct lv *lv)
 		if (!calls_left(lv))
 			break;
 	}
-	// globalopt finds which static tables are never written, so that their pointers can be followed.
+	// globalopt finds which static tables are never written, so that their pointers can be
+	// followed.
 	return lv_run_passes(lv, "globaldce,globalopt,function(sroa)");
 }

@@ -11,7 +11,8 @@ struct lv_values lv_instructions(LLVMValueRef fn)
 {
 	struct lv_values list = {};
 
-	for (LLVMBasicBlockRef bb = LLVMGetFirstBasicBlock(fn); bb; bb = LLVMGetNextBasicBlock(bb)) {
+	for (LLVMBasicBlockRef bb = LLVMGetFirstBasicBlock(fn); bb;
+	     bb = LLVMGetNextBasicBlock(bb)) {
 		for (LLVMValueRef i = LLVMGetFirstInstruction(bb); i; i = LLVMGetNextInstruction(i))
 			lv_push(list, i);
 	}
@@ -74,7 +75,8 @@ void lv_attribute(struct lv *lv, LLVMValueRef fn, const char *name, uint64_t val
 				LLVMCreateEnumAttribute(lv->llvm, kind, value));
 }
 
-LLVMValueRef lv_call(struct lv *lv, const char *name, LLVMTypeRef ret, LLVMValueRef *args, unsigned int count)
+LLVMValueRef lv_call(struct lv *lv, const char *name, LLVMTypeRef ret, LLVMValueRef *args,
+		     unsigned int count)
 {
 	LLVMTypeRef types[8];
 
@@ -155,7 +157,8 @@ LLVMValueRef lv_slot_value(struct lv *lv, uint32_t index)
 	if (fresh) {
 		LLVMValueRef fn = LLVMGetCalledValue(call);
 
-		// A slot does not change while a detector runs: LLVM may move and merge these calls freely.
+		// A slot does not change while a detector runs: LLVM may move and merge these calls
+		// freely.
 		lv_attribute(lv, fn, "memory", 0);
 		lv_attribute(lv, fn, "nounwind", 0);
 		lv_attribute(lv, fn, "willreturn", 0);
@@ -196,7 +199,8 @@ struct gs_error *lv_run_passes(struct lv *lv, const char *passes)
 		return NULL;
 
 	char *message = LLVMGetErrorMessage(err);
-	struct gs_error *ret = gs_error_create(GS_ERROR_OTHER, "LLVM passes %s: %s", passes, message);
+	struct gs_error *ret =
+		gs_error_create(GS_ERROR_OTHER, "LLVM passes %s: %s", passes, message);
 
 	LLVMDisposeErrorMessage(message);
 	return ret;

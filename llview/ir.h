@@ -44,7 +44,8 @@ LLVMValueRef lv_declare(struct lv *lv, const char *name, LLVMTypeRef type);
 void lv_attribute(struct lv *lv, LLVMValueRef fn, const char *name, uint64_t value);
 
 /** Call a function with up to 8 arguments, at the builder's position. */
-LLVMValueRef lv_call(struct lv *lv, const char *name, LLVMTypeRef ret, LLVMValueRef *args, unsigned int count);
+LLVMValueRef lv_call(struct lv *lv, const char *name, LLVMTypeRef ret, LLVMValueRef *args,
+		     unsigned int count);
 
 /** A constant. */
 LLVMValueRef lv_u64(struct lv *lv, uint64_t value);
@@ -60,8 +61,8 @@ void lv_behind(struct lv *lv, LLVMValueRef inst);
 void lv_replace(LLVMValueRef inst, LLVMValueRef value);
 
 /**
- * Split the block before @p inst: what is before it moves into a new block, which is returned, has no terminator
- * yet, and at whose end the builder then stands. All values keep their identity.
+ * Split the block before @p inst: what is before it moves into a new block, which is returned, has
+ * no terminator yet, and at whose end the builder then stands. All values keep their identity.
  */
 LLVMBasicBlockRef lv_split(struct lv *lv, LLVMValueRef inst);
 

@@ -10,7 +10,8 @@ struct mem_function {
 	LLVMValueRef fn;
 };
 
-static struct mem_function begin(struct lv *lv, LLVMModuleRef module, const char *name, LLVMTypeRef second)
+static struct mem_function begin(struct lv *lv, LLVMModuleRef module, const char *name,
+				 LLVMTypeRef second)
 {
 	LLVMTypeRef params[] = { lv->ptr, second, lv->i64 };
 	struct mem_function f = {
@@ -28,8 +29,10 @@ static struct mem_function begin(struct lv *lv, LLVMModuleRef module, const char
 	return f;
 }
 
-// A loop over bytes 0 .. n-1, from the end if `backwards`; source NULL: store `value`. Returns the block behind it.
-static void byte_loop(struct mem_function *f, LLVMValueRef source, LLVMValueRef value, bool backwards)
+// A loop over bytes 0 .. n-1, from the end if `backwards`; source NULL: store `value`. Returns the
+// block behind it.
+static void byte_loop(struct mem_function *f, LLVMValueRef source, LLVMValueRef value,
+		      bool backwards)
 {
 	struct lv *lv = f->lv;
 	LLVMValueRef n = LLVMGetParam(f->fn, 2);
@@ -48,10 +51,13 @@ static void byte_loop(struct mem_function *f, LLVMValueRef source, LLVMValueRef 
 	if (backwards)
 		at = LLVMBuildSub(f->b, n, next, "");
 	if (source)
-		value = LLVMBuildLoad2(f->b, lv->i8, LLVMBuildGEP2(f->b, lv->i8, source, &at, 1, ""), "");
-	LLVMBuildStore(f->b, value, LLVMBuildGEP2(f->b, lv->i8, LLVMGetParam(f->fn, 0), &at, 1, ""));
+		value = LLVMBuildLoad2(f->b, lv->i8,
+				       LLVMBuildGEP2(f->b, lv->i8, source, &at, 1, ""), "");
+	LLVMBuildStore(f->b, value,
+		       LLVMBuildGEP2(f->b, lv->i8, LLVMGetParam(f->fn, 0), &at, 1, ""));
 	LLVMBuildCondBr(f->b, LLVMBuildICmp(f->b, LLVMIntEQ, next, n, ""), end, body);
-	LLVMAddIncoming(i, (LLVMValueRef[]){ zero, next }, (LLVMBasicBlockRef[]){ before, body }, 2);
+	LLVMAddIncoming(i, (LLVMValueRef[]){ zero, next }, (LLVMBasicBlockRef[]){ before, body },
+			2);
 
 	LLVMPositionBuilderAtEnd(f->b, end);
 	LLVMBuildRet(f->b, LLVMGetParam(f->fn, 0));

@@ -47,8 +47,9 @@ static struct gs_error *make_scratch(struct lv *lv)
 	if (mkdtemp(lv->scratch))
 		return NULL;
 
-	struct gs_error *err = gs_error_errno(GS_ERROR_OTHER, errno, "cannot make a directory in %s",
-					      tmp && tmp[0] ? tmp : "/tmp");
+	struct gs_error *err =
+		gs_error_errno(GS_ERROR_OTHER, errno, "cannot make a directory in %s",
+			       tmp && tmp[0] ? tmp : "/tmp");
 
 	free(lv->scratch);
 	lv->scratch = NULL;
@@ -118,11 +119,11 @@ static struct gs_error *run_local(struct lv *lv)
 }
 
 // Stages that cannot fail other than by refusing.
-#define SIMPLE(name, ...)                                \
-	static struct gs_error *name(struct lv *lv)      \
-	{                                                \
-		__VA_ARGS__;                             \
-		return NULL;                             \
+#define SIMPLE(name, ...)                           \
+	static struct gs_error *name(struct lv *lv) \
+	{                                           \
+		__VA_ARGS__;                        \
+		return NULL;                        \
 	}
 
 SIMPLE(run_detectors, lv_clean(lv), lv_refuse_early(lv), lv_detectors(lv))
@@ -134,17 +135,15 @@ SIMPLE(run_loads, lv_loads(lv), lv_budget(lv), lv_lower(lv))
 static const struct {
 	const char *name;
 	struct gs_error *(*run)(struct lv *lv);
-	/** What the author wrote is judged as a whole up to here: errors so far end the compilation. */
+	/**
+	 * What the author wrote is judged as a whole up to here: errors so far end the compilation.
+	 */
 	bool judge;
 } stages[] = {
-	{ "1-detectors", run_detectors, true },
-	{ "2-bitfields", run_bitfields, false },
-	{ "3-slots", run_slots, true },
-	{ "4-inlined", run_local, false },
-	{ "5-records", run_records, false },
-	{ "6-bounds", run_bounds, true },
-	{ "7-optimized", lv_optimize, false },
-	{ "8-loads", run_loads, true },
+	{ "1-detectors", run_detectors, true }, { "2-bitfields", run_bitfields, false },
+	{ "3-slots", run_slots, true },		{ "4-inlined", run_local, false },
+	{ "5-records", run_records, false },	{ "6-bounds", run_bounds, true },
+	{ "7-optimized", lv_optimize, false },	{ "8-loads", run_loads, true },
 };
 
 static struct gs_error *verify(struct lv *lv, const char *stage)
@@ -153,8 +152,8 @@ static struct gs_error *verify(struct lv *lv, const char *stage)
 	struct gs_error *err = NULL;
 
 	if (LLVMVerifyModule(lv->module, LLVMReturnStatusAction, &message))
-		err = gs_error_create(GS_ERROR_OTHER, "stage %s made wrong IR, a bug of llview: %s", stage,
-				      message);
+		err = gs_error_create(GS_ERROR_OTHER, "stage %s made wrong IR, a bug of llview: %s",
+				      stage, message);
 	LLVMDisposeMessage(message);
 	return err;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file
- * One compilation: what its stages share. The stages, in order, are the functions below; llview.c calls them.
+ * One compilation: what its stages share. The stages, in order, are the functions below; llview.c
+ * calls them.
  *
- * Between the stages that recognise something and the one that emits code for it, placeholder functions
- * stand in the IR ("gs.slot", "gs.record", ...): LLVM optimises around them without knowing the runtime.
+ * Between the stages that recognise something and the one that emits code for it, placeholder
+ * functions stand in the IR ("gs.slot", "gs.record", ...): LLVM optimises around them without
+ * knowing the runtime.
  */
 #ifndef LLVIEW_H
 #define LLVIEW_H
@@ -57,10 +59,10 @@ struct lv_detector {
 };
 
 /** A growing table of the manifest. */
-#define LV_TABLE(type)                    \
-	struct {                          \
-		type *v;                  \
-		size_t count, capacity;   \
+#define LV_TABLE(type)                  \
+	struct {                        \
+		type *v;                \
+		size_t count, capacity; \
 	}
 
 struct lv {
@@ -88,10 +90,10 @@ struct lv {
 };
 
 /** Append to a table of struct lv; memory shortage ends the program. */
-#define lv_push(table, value)                                                                     \
-	do {                                                                                      \
-		if (!gs_array_push((table).v, (table).count, (table).capacity, (value)))          \
-			lv_enomem();                                                              \
+#define lv_push(table, value)                                                            \
+	do {                                                                             \
+		if (!gs_array_push((table).v, (table).count, (table).capacity, (value))) \
+			lv_enomem();                                                     \
 	} while (0)
 
 /** Say that memory is short and exit, as LLVM itself does. */

@@ -12,7 +12,8 @@ struct loads {
 };
 
 // Into a stack object, for types that no single load brings.
-static LLVMValueRef load_by_copy(struct loads *l, LLVMTypeRef type, LLVMValueRef address, LLVMValueRef inst)
+static LLVMValueRef load_by_copy(struct loads *l, LLVMTypeRef type, LLVMValueRef address,
+				 LLVMValueRef inst)
 {
 	struct lv *lv = l->lv;
 	LLVMBasicBlockRef entry = LLVMGetEntryBasicBlock(l->fn);
@@ -31,7 +32,8 @@ static LLVMValueRef load_by_copy(struct loads *l, LLVMTypeRef type, LLVMValueRef
 }
 
 // `inst`: where the builder stands before; NULL if at the end of a block.
-static LLVMValueRef kernel_load(struct loads *l, LLVMTypeRef type, LLVMValueRef pointer, LLVMValueRef inst)
+static LLVMValueRef kernel_load(struct loads *l, LLVMTypeRef type, LLVMValueRef pointer,
+				LLVMValueRef inst)
 {
 	struct lv *lv = l->lv;
 	LLVMValueRef address = LLVMBuildPtrToInt(lv->builder, pointer, lv->i64, "");
@@ -52,7 +54,8 @@ static LLVMValueRef kernel_load(struct loads *l, LLVMTypeRef type, LLVMValueRef 
 	unsigned int width = LLVMGetIntTypeWidth(type);
 
 	if (width <= 8)
-		return LLVMBuildIntCast2(lv->builder, lv_rt_load(lv, l->fn, address, 8), type, false, "");
+		return LLVMBuildIntCast2(lv->builder, lv_rt_load(lv, l->fn, address, 8), type,
+					 false, "");
 	if (width == 16 || width == 32 || width == 64)
 		return lv_rt_load(lv, l->fn, address, width);
 	return load_by_copy(l, type, address, inst);
@@ -70,9 +73,10 @@ static void branch_on_local(struct loads *l, struct lv_extent extent, LLVMBasicB
 	LLVMBuildCondBr(lv->builder, local, *ret_local, *ret_kernel);
 }
 
-// In `block`: stop unless `bytes` are inside, and go on in a new block, where the builder then stands.
-static LLVMBasicBlockRef checked_block(struct loads *l, LLVMBasicBlockRef block, struct lv_extent extent,
-				       LLVMValueRef bytes, uint32_t site)
+// In `block`: stop unless `bytes` are inside, and go on in a new block, where the builder then
+// stands.
+static LLVMBasicBlockRef checked_block(struct loads *l, LLVMBasicBlockRef block,
+				       struct lv_extent extent, LLVMValueRef bytes, uint32_t site)
 {
 	struct lv *lv = l->lv;
 	LLVMBasicBlockRef good = LLVMInsertBasicBlockInContext(lv->llvm, block, "");
@@ -129,9 +133,12 @@ static void lower_load(struct loads *l, LLVMValueRef inst)
 		lv_note(lv, inst, GS_LOAD_LOCAL, size, words);
 		lv_check(l->prov, lv, inst, pointer, lv_u64(lv, size), false);
 	} else if (origin == LV_ORIGIN_MIXED) {
-		// Silently, what the inner table points to would be taken for addresses in the kernel.
+		// Silently, what the inner table points to would be taken for addresses in the
+		// kernel.
 		if (LLVMGetTypeKind(type) == LLVMPointerTypeKind && lv_from_table(pointer))
-			lv_error(lv, inst, "a table of pointers that another table points to cannot be followed");
+			lv_error(
+				lv, inst,
+				"a table of pointers that another table points to cannot be followed");
 		lv_note(lv, inst, GS_LOAD_MIXED, size, "local or kernel memory, known at run time");
 		mixed_load(l, inst);
 	} else {
@@ -141,7 +148,8 @@ static void lower_load(struct loads *l, LLVMValueRef inst)
 	}
 }
 
-static void lower_write(struct loads *l, LLVMValueRef inst, LLVMValueRef pointer, LLVMValueRef bytes)
+static void lower_write(struct loads *l, LLVMValueRef inst, LLVMValueRef pointer,
+			LLVMValueRef bytes)
 {
 	struct lv *lv = l->lv;
 	uint64_t size = LLVMIsAConstantInt(bytes) ? LLVMConstIntGetZExtValue(bytes) : 0;
@@ -171,7 +179,8 @@ static void mixed_transfer(struct loads *l, LLVMValueRef inst, LLVMValueRef byte
 	branch_on_local(l, extent, tail, &local, &kernel);
 
 	LLVMPositionBuilderAtEnd(lv->builder, kernel);
-	lv_rt_copy(lv, l->fn, LLVMGetOperand(inst, 0), LLVMBuildPtrToInt(lv->builder, source, lv->i64, ""), bytes);
+	lv_rt_copy(lv, l->fn, LLVMGetOperand(inst, 0),
+		   LLVMBuildPtrToInt(lv->builder, source, lv->i64, ""), bytes);
 	LLVMBuildBr(lv->builder, tail);
 
 	checked_block(l, local, extent, bytes, site);
@@ -187,7 +196,8 @@ static void lower_transfer(struct loads *l, LLVMValueRef inst)
 	enum lv_origin origin = lv_origin(l->prov, source);
 
 	lv_before(lv, inst);
-	LLVMValueRef bytes = LLVMBuildIntCast2(lv->builder, LLVMGetOperand(inst, 2), lv->i64, false, "");
+	LLVMValueRef bytes =
+		LLVMBuildIntCast2(lv->builder, LLVMGetOperand(inst, 2), lv->i64, false, "");
 	uint64_t size = LLVMIsAConstantInt(bytes) ? LLVMConstIntGetZExtValue(bytes) : 0;
 
 	lower_write(l, inst, LLVMGetOperand(inst, 0), bytes);
@@ -220,19 +230,22 @@ static void lower_access(struct loads *l, LLVMValueRef inst)
 		break;
 	case LLVMStore:
 		value = LLVMGetOperand(inst, 0);
-		lower_write(l, inst, LLVMGetOperand(inst, 1), lv_u64(lv, lv_size(lv, LLVMTypeOf(value))));
+		lower_write(l, inst, LLVMGetOperand(inst, 1),
+			    lv_u64(lv, lv_size(lv, LLVMTypeOf(value))));
 		break;
 	case LLVMAtomicRMW:
 	case LLVMAtomicCmpXchg:
 		value = LLVMGetOperand(inst, 1);
-		lower_write(l, inst, LLVMGetOperand(inst, 0), lv_u64(lv, lv_size(lv, LLVMTypeOf(value))));
+		lower_write(l, inst, LLVMGetOperand(inst, 0),
+			    lv_u64(lv, lv_size(lv, LLVMTypeOf(value))));
 		break;
 	case LLVMCall:
 		if (lv_starts(callee, "llvm.memcpy.") || lv_starts(callee, "llvm.memmove.")) {
 			lower_transfer(l, inst);
 		} else if (lv_starts(callee, "llvm.memset.")) {
 			lv_before(lv, inst);
-			value = LLVMBuildIntCast2(lv->builder, LLVMGetOperand(inst, 2), lv->i64, false, "");
+			value = LLVMBuildIntCast2(lv->builder, LLVMGetOperand(inst, 2), lv->i64,
+						  false, "");
 			lower_write(l, inst, LLVMGetOperand(inst, 0), value);
 		} else if (lv_starts(callee, "gs.record")) {
 			lv_record_lower(lv, l->prov, l->fn, inst);

@@ -81,7 +81,8 @@ static void lower_stop(struct lv *lv, LLVMValueRef fn, LLVMValueRef call)
 	LLVMBuildRetVoid(lv->builder);
 }
 
-// Each either follows gs.stop or was made by LLVM out of something undefined: both must leave, not fall through.
+// Each either follows gs.stop or was made by LLVM out of something undefined: both must leave, not
+// fall through.
 static void lower_unreachable(struct lv *lv, LLVMValueRef fn, LLVMValueRef inst)
 {
 	LLVMValueRef previous = LLVMGetPreviousInstruction(inst);

@@ -10,12 +10,14 @@
 const char *argp_program_version = "llview " LV_VERSION;
 
 static const char doc[] =
-	"Compile a detector, plain C over kernel types, into one file that runs on any kernel, on GPU and CPU.\v"
+	"Compile a detector, plain C over kernel types, into one file that runs on any kernel, on "
+	"GPU and CPU.\v"
 	"Example:\n"
 	"  llview processes.c -o processes.so\n"
 	"  llview --dump processes.so\n"
 	"\n"
-	"Exit status: 0 success, 1 a system or library call failed, 2 wrong usage, 5 the detector is refused.\n"
+	"Exit status: 0 success, 1 a system or library call failed, 2 wrong usage, 5 the detector is "
+	"refused.\n"
 	"The manual is llview(1); how to write a detector is in docs/detectors.md.";
 
 enum { OPT_KEEP_IR = 256, OPT_RUNTIME, OPT_DUMP, OPT_INCLUDE };
@@ -27,9 +29,11 @@ static const struct argp_option option_table[] = {
 	{ NULL, 'U', "NAME", 0, "Undefine a macro", 0 },
 	{ NULL, 'W', "WARNING", 0, "Change a warning, as clang's -W", 0 },
 	{ "include", OPT_INCLUDE, "FILE", 0, "Include FILE first (also: -include FILE)", 0 },
-	{ "keep-ir", OPT_KEEP_IR, "DIR", 0, "Keep the LLVM IR of each stage and the PTX in DIR", 0 },
+	{ "keep-ir", OPT_KEEP_IR, "DIR", 0, "Keep the LLVM IR of each stage and the PTX in DIR",
+	  0 },
 	{ "runtime", OPT_RUNTIME, "DIR", 0, "Take the device runtime from DIR", 0 },
-	{ "dump", OPT_DUMP, "FILE", 0, "Show what is in a fat detector, and which loads are translated", 0 },
+	{ "dump", OPT_DUMP, "FILE", 0,
+	  "Show what is in a fat detector, and which loads are translated", 0 },
 	{},
 };
 
@@ -41,7 +45,8 @@ struct command {
 
 static void pass_on(struct lv_options *options, char *arg)
 {
-	if (!gs_array_push(options->clang_args, options->clang_arg_count, options->clang_arg_capacity, arg))
+	if (!gs_array_push(options->clang_args, options->clang_arg_count,
+			   options->clang_arg_capacity, arg))
 		lv_enomem();
 }
 
@@ -74,7 +79,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		command->dump = arg;
 		return 0;
 	case ARGP_KEY_ARG:
-		if (!gs_array_push(options->sources, options->source_count, command->source_capacity, arg))
+		if (!gs_array_push(options->sources, options->source_count,
+				   command->source_capacity, arg))
 			lv_enomem();
 		return 0;
 	case ARGP_KEY_END:

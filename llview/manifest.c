@@ -3,7 +3,6 @@
 
 #include "llview.h"
 
-
 uint32_t lv_string(struct lv *lv, const char *text)
 {
 	size_t length = strlen(text) + 1;
@@ -60,8 +59,8 @@ char *lv_manifest(struct lv *lv, size_t *ret_size)
 		memcpy(blob + header.detectors.offset + i * sizeof(struct gs_fat_detector),
 		       &lv->detectors.v[i].fat, sizeof(struct gs_fat_detector));
 	for (size_t i = 0; i < lv->slots.count; i++)
-		memcpy(blob + header.slots.offset + i * sizeof(struct gs_fat_slot), &lv->slots.v[i].fat,
-		       sizeof(struct gs_fat_slot));
+		memcpy(blob + header.slots.offset + i * sizeof(struct gs_fat_slot),
+		       &lv->slots.v[i].fat, sizeof(struct gs_fat_slot));
 	put(blob, header.formats, lv->formats.v, sizeof(struct gs_fat_format));
 	put(blob, header.sites, lv->sites.v, sizeof(struct gs_fat_site));
 	put(blob, header.loads, lv->loads.v, sizeof(struct gs_fat_load));

@@ -88,5 +88,6 @@ uint64_t lv_di_size(struct lv *lv, LLVMMetadataRef type)
 
 bool lv_di_is_bitfield(LLVMMetadataRef member)
 {
-	return LLVMGetDINodeTag(member) == LV_DW_MEMBER && (LLVMDITypeGetFlags(member) & LLVMDIFlagBitField);
+	return LLVMGetDINodeTag(member) == LV_DW_MEMBER &&
+	       (LLVMDITypeGetFlags(member) & LLVMDIFlagBitField);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file
- * Debug information, read by operand: LLVM-C has getters for part of it only. The operand numbers are those of
- * LLVM 19's DebugInfoMetadata.h.
+ * Debug information, read by operand: LLVM-C has getters for part of it only. The operand numbers
+ * are those of LLVM 19's DebugInfoMetadata.h.
  */
 #ifndef LLVIEW_MD_H
 #define LLVIEW_MD_H

@@ -31,7 +31,8 @@ static void enter(struct lv *lv, struct cursor *cursor, LLVMMetadataRef type)
 	cursor->dimension = 0;
 }
 
-static bool step_member(struct lv *lv, struct cursor *cursor, unsigned long index, struct lv_path *path)
+static bool step_member(struct lv *lv, struct cursor *cursor, unsigned long index,
+			struct lv_path *path)
 {
 	LLVMMetadataRef elements = lv_md_operand(lv, cursor->type, LV_DI_ELEMENTS);
 	LLVMMetadataRef member = lv_md_operand(lv, elements, index);
@@ -48,7 +49,8 @@ static bool step_member(struct lv *lv, struct cursor *cursor, unsigned long inde
 	return true;
 }
 
-static bool step_array(struct lv *lv, struct cursor *cursor, unsigned long index, struct lv_path *path)
+static bool step_array(struct lv *lv, struct cursor *cursor, unsigned long index,
+		       struct lv_path *path)
 {
 	LLVMMetadataRef dimensions = lv_md_operand(lv, cursor->type, LV_DI_ELEMENTS);
 
@@ -88,11 +90,13 @@ static void measure(struct lv *lv, const struct cursor *cursor, struct lv_path *
 
 	LLVMMetadataRef element = lv_di_strip(lv, lv_md_operand(lv, type, LV_DI_BASE), true);
 
-	if (element && LLVMGetDINodeTag(element) == LV_DW_BASE && LLVMDITypeGetSizeInBits(element) == 8)
+	if (element && LLVMGetDINodeTag(element) == LV_DW_BASE &&
+	    LLVMDITypeGetSizeInBits(element) == 8)
 		path->chars = lv_di_array_count(lv, type);
 }
 
-static bool parse_enumerator(struct lv *lv, LLVMMetadataRef type, const char *numbers, struct lv_path *ret)
+static bool parse_enumerator(struct lv *lv, LLVMMetadataRef type, const char *numbers,
+			     struct lv_path *ret)
 {
 	LLVMMetadataRef elements = lv_md_operand(lv, type, LV_DI_ELEMENTS);
 	LLVMMetadataRef enumerator = lv_md_operand(lv, elements, strtoul(numbers, NULL, 10));

@@ -8,7 +8,10 @@
 
 #include <gpusentinel/error.h>
 
-/** Run argv[0], looked up in PATH, to its end; *ret_status is its exit status (128 + signal if killed). */
+/**
+ * Run argv[0], looked up in PATH, to its end; *ret_status is its exit status (128 + signal if
+ * killed).
+ */
 struct gs_error *lv_spawn(char *const *argv, int *ret_status);
 
 #endif

@@ -33,8 +33,8 @@ static LLVMValueRef based_on(LLVMValueRef value)
 
 		if (op == LLVMGetElementPtr || op == LLVMBitCast || op == LLVMAddrSpaceCast)
 			operand = LLVMGetOperand(value, 0);
-	} else if (LLVMIsAGetElementPtrInst(value) || LLVMIsABitCastInst(value) || LLVMIsAFreezeInst(value) ||
-		   LLVMIsAAddrSpaceCastInst(value)) {
+	} else if (LLVMIsAGetElementPtrInst(value) || LLVMIsABitCastInst(value) ||
+		   LLVMIsAFreezeInst(value) || LLVMIsAAddrSpaceCastInst(value)) {
 		operand = LLVMGetOperand(value, 0);
 	}
 	return operand && is_pointer(operand) ? operand : NULL;
@@ -87,7 +87,8 @@ LLVMValueRef lv_object(struct lv_provenance *prov, LLVMValueRef pointer)
 
 static bool is_table(LLVMValueRef value)
 {
-	return LLVMIsAGlobalVariable(value) && LLVMIsGlobalConstant(value) && LLVMGetInitializer(value);
+	return LLVMIsAGlobalVariable(value) && LLVMIsGlobalConstant(value) &&
+	       LLVMGetInitializer(value);
 }
 
 // The pointer surely leads into constant tables, one or several.
@@ -153,7 +154,8 @@ static enum lv_origin transfer(struct lv_provenance *prov, LLVMValueRef inst)
 	if (based_on(inst))
 		return lv_origin(prov, based_on(inst));
 	if (LLVMIsASelectInst(inst))
-		return lv_origin(prov, LLVMGetOperand(inst, 1)) | lv_origin(prov, LLVMGetOperand(inst, 2));
+		return lv_origin(prov, LLVMGetOperand(inst, 1)) |
+		       lv_origin(prov, LLVMGetOperand(inst, 2));
 	if (LLVMIsAPHINode(inst)) {
 		enum lv_origin origin = LV_ORIGIN_NONE;
 
@@ -205,7 +207,8 @@ void lv_provenance_destroy(struct lv_provenance *prov)
 
 // --- extents ---
 
-static struct lv_extent remember(struct lv_provenance *prov, LLVMValueRef pointer, struct lv_extent extent)
+static struct lv_extent remember(struct lv_provenance *prov, LLVMValueRef pointer,
+				 struct lv_extent extent)
 {
 	struct lv_ptrmap_entry *entry = lv_ptrmap_add(&prov->extents, pointer);
 
@@ -241,7 +244,8 @@ static LLVMValueRef gep_offset(struct lv *lv, LLVMValueRef gep, LLVMValueRef bas
 			unsigned int member = LLVMConstIntGetZExtValue(index);
 
 			sum = LLVMBuildAdd(lv->builder, sum,
-					   lv_u64(lv, LLVMOffsetOfElement(layout, type, member)), "");
+					   lv_u64(lv, LLVMOffsetOfElement(layout, type, member)),
+					   "");
 			type = LLVMStructGetTypeAtIndex(type, member);
 			continue;
 		}
@@ -267,8 +271,9 @@ static struct lv_extent derived_extent(struct lv_provenance *prov, LLVMValueRef 
 {
 	struct lv *lv = prov->lv;
 	struct lv_extent extent = lv_extent(prov, based_on(pointer));
-	bool gep = LLVMIsAGetElementPtrInst(pointer) ||
-		   (LLVMIsAConstantExpr(pointer) && LLVMGetConstOpcode(pointer) == LLVMGetElementPtr);
+	bool gep =
+		LLVMIsAGetElementPtrInst(pointer) ||
+		(LLVMIsAConstantExpr(pointer) && LLVMGetConstOpcode(pointer) == LLVMGetElementPtr);
 
 	if (gep) {
 		go_behind(lv, pointer);
@@ -286,7 +291,8 @@ static struct lv_extent phi_extent(struct lv_provenance *prov, LLVMValueRef phi)
 	LLVMPositionBuilderBefore(lv->builder, phi);
 	LLVMSetCurrentDebugLocation2(lv->builder, LLVMInstructionGetDebugLoc(phi));
 	extent.offset = LLVMBuildPhi(lv->builder, lv->i64, "");
-	extent.size = object ? lv_u64(lv, object_size(lv, object)) : LLVMBuildPhi(lv->builder, lv->i64, "");
+	extent.size = object ? lv_u64(lv, object_size(lv, object))
+			     : LLVMBuildPhi(lv->builder, lv->i64, "");
 	// Known before the incoming values are looked at: they may lead back here.
 	remember(prov, phi, extent);
 
@@ -315,7 +321,8 @@ static struct lv_extent select_extent(struct lv_provenance *prov, LLVMValueRef s
 	return remember(prov, select, extent);
 }
 
-// Bytes from a constant pointer to the end of the local object that it points into; 0 if it is none.
+// Bytes from a constant pointer to the end of the local object that it points into; 0 if it is
+// none.
 static uint64_t bytes_behind(struct lv *lv, LLVMValueRef pointer)
 {
 	uint64_t offset = 0;
@@ -340,7 +347,8 @@ static uint64_t bytes_behind(struct lv *lv, LLVMValueRef pointer)
 }
 
 // Write into sizes[], one for each 8 bytes of the table, what each pointer in `init` points to.
-static void table_sizes(struct lv *lv, LLVMValueRef init, uint64_t at, LLVMValueRef *sizes, uint64_t count)
+static void table_sizes(struct lv *lv, LLVMValueRef init, uint64_t at, LLVMValueRef *sizes,
+			uint64_t count)
 {
 	LLVMTargetDataRef layout = LLVMGetModuleDataLayout(lv->module);
 	LLVMTypeRef type = LLVMTypeOf(init);
@@ -361,7 +369,8 @@ static void table_sizes(struct lv *lv, LLVMValueRef init, uint64_t at, LLVMValue
 			break;
 		for (unsigned int i = 0; i < LLVMGetArrayLength2(type); i++)
 			table_sizes(lv, LLVMGetAggregateElement(init, i),
-				    at + i * LLVMABISizeOfType(layout, LLVMGetElementType(type)), sizes, count);
+				    at + i * LLVMABISizeOfType(layout, LLVMGetElementType(type)),
+				    sizes, count);
 		break;
 	default:
 		break;
@@ -413,7 +422,8 @@ static LLVMValueRef sizes_of(struct lv_provenance *prov, LLVMValueRef pointer)
 		LLVMValueRef b = sizes_of(prov, LLVMGetOperand(pointer, 2));
 
 		lv_behind(lv, pointer);
-		LLVMValueRef select = LLVMBuildSelect(lv->builder, LLVMGetOperand(pointer, 0), a, b, "");
+		LLVMValueRef select =
+			LLVMBuildSelect(lv->builder, LLVMGetOperand(pointer, 0), a, b, "");
 
 		lv_ptrmap_add(&prov->sizes, pointer)->first = select;
 		return select;
@@ -432,8 +442,8 @@ static LLVMValueRef sizes_of(struct lv_provenance *prov, LLVMValueRef pointer)
 	return phi;
 }
 
-// Which object a table's pointer points to is known by where in the table it stands. The load itself is checked
-// against the table's bounds before this is reached.
+// Which object a table's pointer points to is known by where in the table it stands. The load
+// itself is checked against the table's bounds before this is reached.
 static struct lv_extent table_extent(struct lv_provenance *prov, LLVMValueRef load)
 {
 	struct lv *lv = prov->lv;
@@ -484,8 +494,8 @@ char *lv_origin_words(struct lv_provenance *prov, LLVMValueRef pointer)
 
 	// Inlining and splitting add suffixes: "name.sroa.0.i".
 	if (LLVMIsAAllocaInst(object))
-		return length ? lv_format("stack object %.*s", (int)strcspn(name, "."), name) :
-				lv_format("stack object");
+		return length ? lv_format("stack object %.*s", (int)strcspn(name, "."), name)
+			      : lv_format("stack object");
 	if (lv_starts(name, "gs.sizes."))
 		return lv_format("sizes of the objects in a constant table");
 	if (lv_starts(name, ".str") || LLVMIsConstantString(LLVMGetInitializer(object)))

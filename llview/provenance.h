@@ -3,8 +3,8 @@
  * @file
  * Which memory a pointer points to: the detector's own, the kernel's, or either.
  *
- * Own memory is what is derived from a stack or static object; everything else is an address in the watched kernel, and
- * no value that was read there can become a pointer to own memory.
+ * Own memory is what is derived from a stack or static object; everything else is an address in the
+ * watched kernel, and no value that was read there can become a pointer to own memory.
  */
 #ifndef LLVIEW_PROVENANCE_H
 #define LLVIEW_PROVENANCE_H
@@ -34,7 +34,10 @@ bool lv_from_table(LLVMValueRef pointer);
 /** The object that a local pointer surely points into, or NULL if there are several. */
 LLVMValueRef lv_object(struct lv_provenance *prov, LLVMValueRef pointer);
 
-/** Size of the object behind a pointer, and the offset in it; i64 values computed at run time. Size 0: not local. */
+/**
+ * Size of the object behind a pointer, and the offset in it; i64 values computed at run time. Size
+ * 0: not local.
+ */
 struct lv_extent {
 	LLVMValueRef size, offset;
 };

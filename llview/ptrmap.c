@@ -7,7 +7,8 @@ static size_t hash(const void *key)
 	return ((uintptr_t)key >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 20;
 }
 
-static struct lv_ptrmap_entry *probe(struct lv_ptrmap_entry *entries, size_t capacity, const void *key)
+static struct lv_ptrmap_entry *probe(struct lv_ptrmap_entry *entries, size_t capacity,
+				     const void *key)
 {
 	size_t at = hash(key) & (capacity - 1);
 

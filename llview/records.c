@@ -10,7 +10,8 @@
 #include "ir.h"
 #include "runtime.h"
 
-// gs.record(kind, severity, format, count, {max, value}...): max 0: an i64; else a string of at most max bytes.
+// gs.record(kind, severity, format, count, {max, value}...): max 0: an i64; else a string of at
+// most max bytes.
 enum { RECORD_FIXED = 4 };
 
 static const struct {
@@ -72,7 +73,8 @@ static uint64_t field_chars(struct lv *lv, LLVMValueRef pointer)
 	return 0;
 }
 
-static void push_string(struct record *r, LLVMValueRef value, const struct lv_conversion *conversion)
+static void push_string(struct record *r, LLVMValueRef value,
+			const struct lv_conversion *conversion)
 {
 	uint64_t max = GS_RECORD_MAX_STRING;
 	uint64_t chars = field_chars(r->lv, value);
@@ -86,7 +88,8 @@ static void push_string(struct record *r, LLVMValueRef value, const struct lv_co
 	lv_push(r->out, value);
 }
 
-static LLVMValueRef widen(struct record *r, LLVMValueRef value, const struct lv_conversion *conversion)
+static LLVMValueRef widen(struct record *r, LLVMValueRef value,
+			  const struct lv_conversion *conversion)
 {
 	struct lv *lv = r->lv;
 	bool sign = conversion->conversion == 'd';
@@ -95,7 +98,8 @@ static LLVMValueRef widen(struct record *r, LLVMValueRef value, const struct lv_
 	if (LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMPointerTypeKind)
 		return LLVMBuildPtrToInt(lv->builder, value, lv->i64, "");
 	if (narrow)
-		value = LLVMBuildIntCast2(lv->builder, value, LLVMIntTypeInContext(lv->llvm, narrow), sign, "");
+		value = LLVMBuildIntCast2(lv->builder, value,
+					  LLVMIntTypeInContext(lv->llvm, narrow), sign, "");
 	return LLVMBuildIntCast2(lv->builder, value, lv->i64, sign, "");
 }
 
@@ -105,8 +109,9 @@ static void push_item(struct record *r, const struct lv_conversion *conversion, 
 	LLVMTypeKind kind = LLVMGetTypeKind(LLVMTypeOf(value));
 	bool number_ok = kind == LLVMIntegerTypeKind || kind == LLVMPointerTypeKind;
 
-	if (conversion->conversion == 's' ? kind != LLVMPointerTypeKind :
-	    conversion->conversion == 'f' ? kind != LLVMDoubleTypeKind : !number_ok) {
+	if (conversion->conversion == 's'   ? kind != LLVMPointerTypeKind
+	    : conversion->conversion == 'f' ? kind != LLVMDoubleTypeKind
+					    : !number_ok) {
 		lv_error(r->lv, r->call, "argument %u does not fit its conversion %%%c", number,
 			 conversion->conversion);
 		return;
@@ -116,8 +121,9 @@ static void push_item(struct record *r, const struct lv_conversion *conversion, 
 		return;
 	}
 	lv_push(r->out, lv_u64(r->lv, 0));
-	lv_push(r->out, conversion->conversion == 'f' ?
-			LLVMBuildBitCast(r->lv->builder, value, r->lv->i64, "") : widen(r, value, conversion));
+	lv_push(r->out, conversion->conversion == 'f'
+				? LLVMBuildBitCast(r->lv->builder, value, r->lv->i64, "")
+				: widen(r, value, conversion));
 }
 
 static void push_items(struct record *r, const char *format)
@@ -129,7 +135,8 @@ static void push_items(struct record *r, const char *format)
 	while (lv_format_next(&format, &conversion, &wrong)) {
 		number++;
 		if (r->next >= r->count) {
-			lv_error(r->lv, r->call, "the format has more conversions than there are arguments");
+			lv_error(r->lv, r->call,
+				 "the format has more conversions than there are arguments");
 			return;
 		}
 		push_item(r, &conversion, number);
@@ -137,11 +144,12 @@ static void push_items(struct record *r, const char *format)
 	if (wrong)
 		lv_error(r->lv, r->call, "%s", wrong);
 	else if (r->next < r->count)
-		lv_error(r->lv, r->call, "there are more arguments than the format has conversions");
+		lv_error(r->lv, r->call,
+			 "there are more arguments than the format has conversions");
 }
 
-static uint32_t add_format(struct lv *lv, LLVMValueRef call, const char *text, enum gs_record_kind kind,
-			   uint32_t nargs)
+static uint32_t add_format(struct lv *lv, LLVMValueRef call, const char *text,
+			   enum gs_record_kind kind, uint32_t nargs)
 {
 	struct gs_fat_format format = {
 		.format = lv_string(lv, text),
@@ -158,7 +166,8 @@ static uint32_t add_format(struct lv *lv, LLVMValueRef call, const char *text, e
 	return lv->formats.count - 1;
 }
 
-static void emit_placeholder(struct record *r, enum gs_record_kind kind, LLVMValueRef severity, const char *text)
+static void emit_placeholder(struct record *r, enum gs_record_kind kind, LLVMValueRef severity,
+			     const char *text)
 {
 	struct lv *lv = r->lv;
 	uint32_t nargs = (r->out.count - RECORD_FIXED) / 2;
@@ -166,14 +175,16 @@ static void emit_placeholder(struct record *r, enum gs_record_kind kind, LLVMVal
 	LLVMTypeRef type = LLVMFunctionType(lv->void_type, fixed, RECORD_FIXED, true);
 
 	if (nargs > GS_RECORD_MAX_ARGS) {
-		lv_error(lv, r->call, "%u items; a record has at most %d", nargs, GS_RECORD_MAX_ARGS);
+		lv_error(lv, r->call, "%u items; a record has at most %d", nargs,
+			 GS_RECORD_MAX_ARGS);
 		return;
 	}
 	r->out.v[0] = lv_u32(lv, kind);
 	r->out.v[1] = severity;
 	r->out.v[2] = lv_u32(lv, add_format(lv, r->call, text, kind, nargs));
 	r->out.v[3] = lv_u32(lv, nargs);
-	LLVMBuildCall2(lv->builder, type, lv_declare(lv, "gs.record", type), r->out.v, r->out.count, "");
+	LLVMBuildCall2(lv->builder, type, lv_declare(lv, "gs.record", type), r->out.v, r->out.count,
+		       "");
 }
 
 static void make_record(struct lv *lv, LLVMValueRef call, size_t which)
@@ -193,7 +204,8 @@ static void make_record(struct lv *lv, LLVMValueRef call, size_t which)
 	for (int i = 0; i < RECORD_FIXED; i++)
 		lv_push(r.out, NULL);
 	if (!text) {
-		lv_error(lv, call, "the format of %s() must be a string constant", functions[which].name);
+		lv_error(lv, call, "the format of %s() must be a string constant",
+			 functions[which].name);
 	} else {
 		if (kind == GS_RECORD_METRIC) {
 			lv_push(r.out, lv_u64(lv, 0));
@@ -209,7 +221,8 @@ static void make_record(struct lv *lv, LLVMValueRef call, size_t which)
 void lv_records(struct lv *lv)
 {
 	for (size_t d = 0; d < lv->detectors.count; d++) {
-		_cleanup_values_ struct lv_values list = lv_instructions(lv->detectors.v[d].function);
+		_cleanup_values_ struct lv_values list =
+			lv_instructions(lv->detectors.v[d].function);
 
 		for (size_t i = 0; i < list.count; i++) {
 			const char *callee = lv_callee(list.v[i]);
@@ -227,8 +240,8 @@ void lv_records(struct lv *lv)
 // --- after optimisation ---
 
 // At most `max` bytes, and not beyond the object's end.
-static void emit_local_string(struct lv *lv, LLVMValueRef fn, LLVMValueRef pointer, LLVMValueRef max,
-			      struct lv_extent extent)
+static void emit_local_string(struct lv *lv, LLVMValueRef fn, LLVMValueRef pointer,
+			      LLVMValueRef max, struct lv_extent extent)
 {
 	LLVMBuilderRef b = lv->builder;
 	LLVMValueRef inside = LLVMBuildICmp(b, LLVMIntULE, extent.offset, extent.size, "");
@@ -242,15 +255,16 @@ static void emit_local_string(struct lv *lv, LLVMValueRef fn, LLVMValueRef point
 	lv_rt(lv, fn, "arg_str_local", lv->void_type, args, 2);
 }
 
-static void emit_kernel_string(struct lv *lv, LLVMValueRef fn, LLVMValueRef pointer, LLVMValueRef max)
+static void emit_kernel_string(struct lv *lv, LLVMValueRef fn, LLVMValueRef pointer,
+			       LLVMValueRef max)
 {
 	LLVMValueRef args[] = { LLVMBuildPtrToInt(lv->builder, pointer, lv->i64, ""), max };
 
 	lv_rt(lv, fn, "arg_str", lv->void_type, args, 2);
 }
 
-static void lower_string(struct lv *lv, struct lv_provenance *prov, LLVMValueRef fn, LLVMValueRef call,
-			 LLVMValueRef pointer, LLVMValueRef max)
+static void lower_string(struct lv *lv, struct lv_provenance *prov, LLVMValueRef fn,
+			 LLVMValueRef call, LLVMValueRef pointer, LLVMValueRef max)
 {
 	enum lv_origin origin = lv_origin(prov, pointer);
 
@@ -273,7 +287,8 @@ static void lower_string(struct lv *lv, struct lv_provenance *prov, LLVMValueRef
 
 	LLVMBasicBlockRef local = LLVMInsertBasicBlockInContext(lv->llvm, tail, "");
 	LLVMBasicBlockRef kernel = LLVMInsertBasicBlockInContext(lv->llvm, tail, "");
-	LLVMValueRef is_local = LLVMBuildICmp(lv->builder, LLVMIntNE, extent.size, lv_u64(lv, 0), "");
+	LLVMValueRef is_local =
+		LLVMBuildICmp(lv->builder, LLVMIntNE, extent.size, lv_u64(lv, 0), "");
 
 	LLVMBuildCondBr(lv->builder, is_local, local, kernel);
 	LLVMPositionBuilderAtEnd(lv->builder, local);

@@ -17,17 +17,21 @@ static bool is_api(const char *name)
 	return false;
 }
 
-// Intrinsics that both machines compute without a library, and that touch no memory but what is checked.
+// Intrinsics that both machines compute without a library, and that touch no memory but what is
+// checked.
+// clang-format off
 static const char *const intrinsics[] = {
-	"llvm.abs.", "llvm.annotation.", "llvm.bitreverse.", "llvm.bpf.", "llvm.bswap.", "llvm.copysign.",
-	"llvm.ctlz.", "llvm.ctpop.", "llvm.cttz.", "llvm.dbg.", "llvm.debugtrap", "llvm.expect.", "llvm.fabs.",
-	"llvm.fptosi.sat.", "llvm.fptoui.sat.", "llvm.fshl.", "llvm.fshr.", "llvm.is.constant.",
-	"llvm.lifetime.", "llvm.memcpy.", "llvm.memmove.", "llvm.memset.", "llvm.objectsize.",
-	"llvm.preserve.", "llvm.sadd.", "llvm.smax.", "llvm.smin.", "llvm.smul.with.", "llvm.sqrt.",
-	"llvm.ssub.", "llvm.trap", "llvm.uadd.", "llvm.ubsantrap", "llvm.ucmp.", "llvm.scmp.", "llvm.umax.",
-	"llvm.umin.", "llvm.umul.with.", "llvm.usub.", "llvm.experimental.noalias.", "llvm.assume",
-	"llvm.ptrmask.",
+	"llvm.abs.", "llvm.annotation.", "llvm.assume", "llvm.bitreverse.", "llvm.bpf.",
+	"llvm.bswap.", "llvm.copysign.", "llvm.ctlz.", "llvm.ctpop.", "llvm.cttz.",
+	"llvm.dbg.", "llvm.debugtrap", "llvm.expect.", "llvm.experimental.noalias.",
+	"llvm.fabs.", "llvm.fptosi.sat.", "llvm.fptoui.sat.", "llvm.fshl.", "llvm.fshr.",
+	"llvm.is.constant.", "llvm.lifetime.", "llvm.memcpy.", "llvm.memmove.", "llvm.memset.",
+	"llvm.objectsize.", "llvm.preserve.", "llvm.ptrmask.", "llvm.sadd.", "llvm.scmp.",
+	"llvm.smax.", "llvm.smin.", "llvm.smul.with.", "llvm.sqrt.", "llvm.ssub.", "llvm.trap",
+	"llvm.uadd.", "llvm.ubsantrap", "llvm.ucmp.", "llvm.umax.", "llvm.umin.",
+	"llvm.umul.with.", "llvm.usub.",
 };
+// clang-format on
 
 static bool known_intrinsic(const char *name)
 {
@@ -43,7 +47,8 @@ static void refuse_intrinsic(struct lv *lv, LLVMValueRef call, const char *name)
 	if (known_intrinsic(name))
 		return;
 	if (lv_starts(name, "llvm.va_"))
-		lv_error(lv, call, "a function of the detector takes variable arguments; give them names");
+		lv_error(lv, call,
+			 "a function of the detector takes variable arguments; give them names");
 	else if (lv_starts(name, "llvm.stacksave") || lv_starts(name, "llvm.stackrestore"))
 		return; // the array of variable length behind it is reported
 	else
@@ -57,7 +62,8 @@ static void refuse_call_early(struct lv *lv, LLVMValueRef call)
 	size_t length;
 
 	if (LLVMIsAInlineAsm(callee)) {
-		lv_error(lv, call, "inline assembly: a detector runs on GPUs and CPUs, write it in C");
+		lv_error(lv, call,
+			 "inline assembly: a detector runs on GPUs and CPUs, write it in C");
 		return;
 	}
 	if (!LLVMIsAFunction(callee))
@@ -68,8 +74,11 @@ static void refuse_call_early(struct lv *lv, LLVMValueRef call)
 	if (LLVMGetIntrinsicID(callee))
 		refuse_intrinsic(lv, call, name);
 	else if (LLVMIsDeclaration(callee) && !is_api(name))
-		lv_error(lv, call, "%s() has no body here: a detector can only call its own functions and those "
-			 "of detector.h", name);
+		lv_error(
+			lv, call,
+			"%s() has no body here: a detector can only call its own functions and those "
+			"of detector.h",
+			name);
 }
 
 static void refuse_instruction_early(struct lv *lv, LLVMValueRef inst)
@@ -93,10 +102,14 @@ static void refuse_instruction_early(struct lv *lv, LLVMValueRef inst)
 		break;
 	case LLVMAlloca:
 		if (!LLVMIsAConstantInt(LLVMGetOperand(inst, 0)))
-			lv_error(lv, inst, "array of variable length: give it the largest size that it can need");
+			lv_error(
+				lv, inst,
+				"array of variable length: give it the largest size that it can need");
 		else if (LLVMGetInstructionParent(inst) !=
-			 LLVMGetEntryBasicBlock(LLVMGetBasicBlockParent(LLVMGetInstructionParent(inst))))
-			lv_error(lv, inst, "memory taken from the stack on the way: declare a variable");
+			 LLVMGetEntryBasicBlock(
+				 LLVMGetBasicBlockParent(LLVMGetInstructionParent(inst))))
+			lv_error(lv, inst,
+				 "memory taken from the stack on the way: declare a variable");
 		break;
 	case LLVMUDiv:
 	case LLVMSDiv:
@@ -144,9 +157,10 @@ static void refuse_recursion(struct walk *walk, LLVMValueRef fn)
 		if (!LLVMIsAFunction(callee) || LLVMIsDeclaration(callee))
 			continue;
 		if (contains(&walk->stack, callee))
-			lv_error(walk->lv, list.v[i],
-				 "recursion: %s() is still running when it is called here; write a loop",
-				 LLVMGetValueName2(callee, &length));
+			lv_error(
+				walk->lv, list.v[i],
+				"recursion: %s() is still running when it is called here; write a loop",
+				LLVMGetValueName2(callee, &length));
 		else if (!contains(&walk->done, callee))
 			refuse_recursion(walk, callee);
 	}
@@ -167,11 +181,15 @@ static void refuse_global(struct lv *lv, LLVMValueRef global)
 	if (lv_starts(name, "llvm."))
 		return;
 	if (LLVMIsThreadLocal(global))
-		lv_error_at(lv, &place, "%s is thread-local; use an array indexed by thread_index()", name);
+		lv_error_at(lv, &place,
+			    "%s is thread-local; use an array indexed by thread_index()", name);
 	if (ksym && LLVMGetInitializer(global))
-		lv_error_at(lv, &place, "%s is a kernel symbol and cannot be defined here; declare it extern", name);
+		lv_error_at(lv, &place,
+			    "%s is a kernel symbol and cannot be defined here; declare it extern",
+			    name);
 	if (!ksym && !LLVMGetInitializer(global) && LLVMGetFirstUse(global))
-		lv_error_at(lv, &place, "%s is not defined; a kernel symbol is declared with __ksym", name);
+		lv_error_at(lv, &place,
+			    "%s is not defined; a kernel symbol is declared with __ksym", name);
 }
 
 void lv_refuse_early(struct lv *lv)
@@ -182,8 +200,9 @@ void lv_refuse_early(struct lv *lv)
 
 	LLVMGetModuleInlineAsm(lv->module, &length);
 	if (length)
-		lv_error_at(lv, &(struct lv_place){ .file = lv->options->sources[0] },
-			    "assembly outside of functions: a detector runs on GPUs and CPUs, write it in C");
+		lv_error_at(
+			lv, &(struct lv_place){ .file = lv->options->sources[0] },
+			"assembly outside of functions: a detector runs on GPUs and CPUs, write it in C");
 	for (LLVMValueRef g = LLVMGetFirstGlobal(lv->module); g; g = LLVMGetNextGlobal(g))
 		refuse_global(lv, g);
 	for (LLVMValueRef a = LLVMGetFirstGlobalAlias(lv->module); a; a = LLVMGetNextGlobalAlias(a))
@@ -208,7 +227,9 @@ static void refuse_call_late(struct lv *lv, LLVMValueRef call)
 	size_t length;
 
 	if (!LLVMIsAFunction(callee)) {
-		lv_error(lv, call, "indirect call: which function it calls must be known when it is compiled");
+		lv_error(
+			lv, call,
+			"indirect call: which function it calls must be known when it is compiled");
 		return;
 	}
 
@@ -233,10 +254,13 @@ static void refuse_big_stack(struct lv *lv, const struct lv_values *list)
 		uint64_t count = LLVMConstIntGetZExtValue(LLVMGetOperand(list->v[i], 0));
 		uint64_t bytes;
 
-		if (__builtin_mul_overflow(lv_size(lv, LLVMGetAllocatedType(list->v[i])), count, &bytes) ||
+		if (__builtin_mul_overflow(lv_size(lv, LLVMGetAllocatedType(list->v[i])), count,
+					   &bytes) ||
 		    __builtin_add_overflow(total, bytes, &total) || total > MAX_STACK) {
-			lv_error(lv, list->v[i], "%llu bytes of local variables, at most %d fit on the stack; make "
-				 "large ones static", (unsigned long long)total, MAX_STACK);
+			lv_error(lv, list->v[i],
+				 "%llu bytes of local variables, at most %d fit on the stack; make "
+				 "large ones static",
+				 (unsigned long long)total, MAX_STACK);
 			return;
 		}
 	}
@@ -245,7 +269,8 @@ static void refuse_big_stack(struct lv *lv, const struct lv_values *list)
 void lv_refuse_late(struct lv *lv)
 {
 	for (size_t d = 0; d < lv->detectors.count; d++) {
-		_cleanup_values_ struct lv_values list = lv_instructions(lv->detectors.v[d].function);
+		_cleanup_values_ struct lv_values list =
+			lv_instructions(lv->detectors.v[d].function);
 
 		refuse_big_stack(lv, &list);
 		for (size_t i = 0; i < list.count; i++) {

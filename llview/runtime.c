@@ -5,8 +5,8 @@
 
 #include "ir.h"
 
-LLVMValueRef lv_rt(struct lv *lv, LLVMValueRef fn, const char *name, LLVMTypeRef ret, LLVMValueRef *args,
-		   unsigned int count)
+LLVMValueRef lv_rt(struct lv *lv, LLVMValueRef fn, const char *name, LLVMTypeRef ret,
+		   LLVMValueRef *args, unsigned int count)
 {
 	_cleanup_free_ char *symbol = lv_format("gs_rt_%s", name);
 	LLVMValueRef all[8] = { LLVMGetParam(fn, 0) };
@@ -23,7 +23,8 @@ LLVMValueRef lv_rt_load(struct lv *lv, LLVMValueRef fn, LLVMValueRef address, un
 	return lv_rt(lv, fn, name, LLVMIntTypeInContext(lv->llvm, bits), &address, 1);
 }
 
-void lv_rt_copy(struct lv *lv, LLVMValueRef fn, LLVMValueRef local, LLVMValueRef address, LLVMValueRef bytes)
+void lv_rt_copy(struct lv *lv, LLVMValueRef fn, LLVMValueRef local, LLVMValueRef address,
+		LLVMValueRef bytes)
 {
 	LLVMValueRef args[] = { local, address, bytes };
 

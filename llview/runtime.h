@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file
- * Calls of the device runtime (gpusentinel/ctx.h lists them), emitted at the builder's place in @p fn, whose first
- * parameter is the context.
+ * Calls of the device runtime (gpusentinel/ctx.h lists them), emitted at the builder's place in @p
+ * fn, whose first parameter is the context.
  */
 #ifndef LLVIEW_RUNTIME_H
 #define LLVIEW_RUNTIME_H
@@ -13,10 +13,11 @@
 LLVMValueRef lv_rt_load(struct lv *lv, LLVMValueRef fn, LLVMValueRef address, unsigned int bits);
 
 /** Copy @p bytes of kernel memory to @p local. */
-void lv_rt_copy(struct lv *lv, LLVMValueRef fn, LLVMValueRef local, LLVMValueRef address, LLVMValueRef bytes);
+void lv_rt_copy(struct lv *lv, LLVMValueRef fn, LLVMValueRef local, LLVMValueRef address,
+		LLVMValueRef bytes);
 
 /** Call gs_rt_<name>(ctx, args...). */
-LLVMValueRef lv_rt(struct lv *lv, LLVMValueRef fn, const char *name, LLVMTypeRef ret, LLVMValueRef *args,
-		   unsigned int count);
+LLVMValueRef lv_rt(struct lv *lv, LLVMValueRef fn, const char *name, LLVMTypeRef ret,
+		   LLVMValueRef *args, unsigned int count);
 
 #endif

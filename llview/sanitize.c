@@ -11,8 +11,8 @@ static LLVMValueRef int_constant(LLVMValueRef like, uint64_t value)
 	return LLVMConstInt(LLVMTypeOf(like), value, false);
 }
 
-// BPF's rules (Documentation/bpf/standardization/instruction-set.rst): x / 0 is 0, x % 0 is x; and what overflows,
-// INT_MIN / -1, wraps.
+// BPF's rules (Documentation/bpf/standardization/instruction-set.rst): x / 0 is 0, x % 0 is x; and
+// what overflows, INT_MIN / -1, wraps.
 static void sanitize_division(struct lv *lv, LLVMValueRef inst, LLVMOpcode op)
 {
 	LLVMValueRef a = LLVMGetOperand(inst, 0);
@@ -35,15 +35,18 @@ static void sanitize_division(struct lv *lv, LLVMValueRef inst, LLVMOpcode op)
 	LLVMValueRef minus = NULL;
 
 	if (sign) {
-		minus = LLVMBuildICmp(lv->builder, LLVMIntEQ, b, LLVMConstAllOnes(LLVMTypeOf(b)), "");
+		minus = LLVMBuildICmp(lv->builder, LLVMIntEQ, b, LLVMConstAllOnes(LLVMTypeOf(b)),
+				      "");
 		divisor = LLVMBuildSelect(lv->builder, minus, int_constant(a, 1), divisor, "");
 	}
 
 	LLVMValueRef result = LLVMBuildBinOp(lv->builder, op, a, divisor, "");
 
 	if (op == LLVMSDiv)
-		result = LLVMBuildSelect(lv->builder, minus, LLVMBuildNeg(lv->builder, a, ""), result, "");
-	result = LLVMBuildSelect(lv->builder, is_zero, op == LLVMSDiv || op == LLVMUDiv ? zero : a, result, "");
+		result = LLVMBuildSelect(lv->builder, minus, LLVMBuildNeg(lv->builder, a, ""),
+					 result, "");
+	result = LLVMBuildSelect(lv->builder, is_zero, op == LLVMSDiv || op == LLVMUDiv ? zero : a,
+				 result, "");
 	lv_replace(inst, result);
 }
 
@@ -58,15 +61,17 @@ static void sanitize_shift(struct lv *lv, LLVMValueRef inst)
 
 	if (LLVMIsAConstantInt(amount) && LLVMConstIntGetZExtValue(amount) < width)
 		return;
-	// C has no integers whose width is not a power of two but for bit fields' temporaries, which clang
-	// shifts by constants.
+	// C has no integers whose width is not a power of two but for bit fields' temporaries,
+	// which clang shifts by constants.
 	if (width & (width - 1))
 		return;
 	lv_before(lv, inst);
-	LLVMSetOperand(inst, 1, LLVMBuildAnd(lv->builder, amount, int_constant(amount, width - 1), ""));
+	LLVMSetOperand(inst, 1,
+		       LLVMBuildAnd(lv->builder, amount, int_constant(amount, width - 1), ""));
 }
 
-// A float that does not fit is poison to LLVM; saturating is what both machines do in hardware or cheaply.
+// A float that does not fit is poison to LLVM; saturating is what both machines do in hardware or
+// cheaply.
 static void sanitize_float(struct lv *lv, LLVMValueRef inst, bool sign)
 {
 	const char *name = sign ? "llvm.fptosi.sat" : "llvm.fptoui.sat";
@@ -77,8 +82,8 @@ static void sanitize_float(struct lv *lv, LLVMValueRef inst, bool sign)
 	lv_before(lv, inst);
 	LLVMValueRef fn = LLVMGetIntrinsicDeclaration(lv->module, id, types, 2);
 
-	lv_replace(inst, LLVMBuildCall2(lv->builder, LLVMIntrinsicGetType(lv->llvm, id, types, 2), fn, &operand,
-					1, ""));
+	lv_replace(inst, LLVMBuildCall2(lv->builder, LLVMIntrinsicGetType(lv->llvm, id, types, 2),
+					fn, &operand, 1, ""));
 }
 
 // __builtin_clz(0) and the like: their last argument says that zero is undefined.
@@ -86,7 +91,8 @@ static void sanitize_call(struct lv *lv, LLVMValueRef inst)
 {
 	const char *name = lv_callee(inst);
 
-	if (lv_starts(name, "llvm.ctlz.") || lv_starts(name, "llvm.cttz.") || lv_starts(name, "llvm.abs."))
+	if (lv_starts(name, "llvm.ctlz.") || lv_starts(name, "llvm.cttz.") ||
+	    lv_starts(name, "llvm.abs."))
 		LLVMSetOperand(inst, 1, LLVMConstInt(lv->i1, 0, false));
 
 	if (!lv_starts(name, "llvm.trap") && !lv_starts(name, "llvm.debugtrap") &&

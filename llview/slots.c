@@ -21,7 +21,8 @@ uint32_t lv_add_slot(struct lv *lv, const struct lv_slot *slot)
 		if (old->fat.kind != slot->fat.kind || old->fat.type_kind != slot->fat.type_kind ||
 		    old->fat.name != slot->fat.name || old->fat.path != slot->fat.path)
 			continue;
-		// Another flavor may see it otherwise; one that is reached without a flavor must be there.
+		// Another flavor may see it otherwise; one that is reached without a flavor must be
+		// there.
 		old->flavor &= slot->flavor;
 		return i;
 	}
@@ -38,7 +39,8 @@ static bool path_within(const char *path, const char *prefix)
 {
 	size_t length = strlen(prefix);
 
-	return strncmp(path, prefix, length) == 0 && (!path[length] || path[length] == '.' || path[length] == '[');
+	return strncmp(path, prefix, length) == 0 &&
+	       (!path[length] || path[length] == '.' || path[length] == '[');
 }
 
 // The detector asks whether `slot` is there before it relies on it.
@@ -53,7 +55,8 @@ static bool asked_for(struct lv *lv, const struct gs_fat_slot *slot)
 			continue;
 		switch (question->kind) {
 		case GS_SLOT_FIELD_EXISTS:
-			if (is_field(slot) && path_within(strings + slot->path, strings + question->path))
+			if (is_field(slot) &&
+			    path_within(strings + slot->path, strings + question->path))
 				return true;
 			break;
 		case GS_SLOT_TYPE_EXISTS:

@@ -8,8 +8,9 @@
 #include "provenance.h"
 #include "slots.h"
 
-// `zones[i]`, `p + 1`: clang steps by the size that the type has in the detector. In the watched kernel the type may
-// be larger or smaller, so steps over kernel types in kernel memory go by its size there. Own arrays keep their own.
+// `zones[i]`, `p + 1`: clang steps by the size that the type has in the detector. In the watched
+// kernel the type may be larger or smaller, so steps over kernel types in kernel memory go by its
+// size there. Own arrays keep their own.
 
 void lv_kernel_types(struct lv *lv)
 {
@@ -23,7 +24,8 @@ void lv_kernel_types(struct lv *lv)
 			if (!lv_starts(lv_callee(list.v[j]), "llvm.preserve.struct.access.index"))
 				continue;
 
-			LLVMAttributeRef attribute = LLVMGetCallSiteEnumAttribute(list.v[j], 1, kind);
+			LLVMAttributeRef attribute =
+				LLVMGetCallSiteEnumAttribute(list.v[j], 1, kind);
 
 			if (attribute)
 				lv_push(lv->kernel_types, LLVMGetTypeAttributeValue(attribute));
@@ -136,7 +138,8 @@ static LLVMValueRef stride(struct lv *lv, LLVMTypeRef type, LLVMValueRef gep)
 
 	if (!element)
 		return lv_u64(lv, LLVMABISizeOfType(LLVMGetModuleDataLayout(lv->module), type));
-	return LLVMBuildMul(lv->builder, lv_slot_value(lv, size_slot(lv, element, gep)), lv_u64(lv, count), "");
+	return LLVMBuildMul(lv->builder, lv_slot_value(lv, size_slot(lv, element, gep)),
+			    lv_u64(lv, count), "");
 }
 
 static void relocate(struct lv *lv, LLVMValueRef gep)
@@ -150,7 +153,8 @@ static void relocate(struct lv *lv, LLVMValueRef gep)
 		LLVMValueRef index = LLVMGetOperand(gep, i);
 
 		if (i > 1 && LLVMGetTypeKind(type) == LLVMStructTypeKind) {
-			uint64_t member = LLVMOffsetOfElement(layout, type, LLVMConstIntGetZExtValue(index));
+			uint64_t member =
+				LLVMOffsetOfElement(layout, type, LLVMConstIntGetZExtValue(index));
 
 			offset = LLVMBuildAdd(lv->builder, offset, lv_u64(lv, member), "");
 			type = step_into(type, index);
@@ -188,8 +192,10 @@ void lv_strides(struct lv *lv)
 				lv_push(found, gep);
 				break;
 			case LV_ORIGIN_MIXED:
-				lv_error(lv, gep, "a step over a kernel type from a pointer that may lead to an own "
-					 "variable or into kernel memory, where its size differs");
+				lv_error(
+					lv, gep,
+					"a step over a kernel type from a pointer that may lead to an own "
+					"variable or into kernel memory, where its size differs");
 				break;
 			default:
 				break;

@@ -19,7 +19,8 @@ static uint32_t symbol_slot(struct lv *lv, LLVMValueRef global, LLVMValueRef use
 	};
 
 	for (size_t i = 0; i < lv->slots.count; i++) {
-		if (lv->slots.v[i].fat.kind == GS_SLOT_SYMBOL && lv->slots.v[i].fat.name == slot.fat.name)
+		if (lv->slots.v[i].fat.kind == GS_SLOT_SYMBOL &&
+		    lv->slots.v[i].fat.name == slot.fat.name)
 			return i;
 	}
 	slot.fat.site = lv_site(lv, user);
@@ -42,7 +43,8 @@ static bool mentions_ksym(LLVMValueRef value)
 {
 	if (is_ksym(value))
 		return true;
-	if (!LLVMIsAConstantExpr(value) && !LLVMIsAConstantStruct(value) && !LLVMIsAConstantArray(value))
+	if (!LLVMIsAConstantExpr(value) && !LLVMIsAConstantStruct(value) &&
+	    !LLVMIsAConstantArray(value))
 		return false;
 	for (int i = 0; i < LLVMGetNumOperands(value); i++) {
 		if (mentions_ksym(LLVMGetOperand(value, i)))
@@ -66,8 +68,8 @@ static LLVMValueRef materialize_expr(struct lv *lv, LLVMValueRef expr, LLVMValue
 
 	switch (op) {
 	case LLVMGetElementPtr:
-		return LLVMBuildGEP2(lv->builder, LLVMGetGEPSourceElementType(expr), operands[0], operands + 1,
-				     count - 1, "");
+		return LLVMBuildGEP2(lv->builder, LLVMGetGEPSourceElementType(expr), operands[0],
+				     operands + 1, count - 1, "");
 	case LLVMPtrToInt:
 	case LLVMIntToPtr:
 	case LLVMBitCast:
@@ -81,7 +83,8 @@ static LLVMValueRef materialize_expr(struct lv *lv, LLVMValueRef expr, LLVMValue
 	case LLVMXor:
 		return LLVMBuildBinOp(lv->builder, op, operands[0], operands[1], "");
 	default:
-		lv_error(lv, user, "this constant expression over a kernel symbol is not supported");
+		lv_error(lv, user,
+			 "this constant expression over a kernel symbol is not supported");
 		return LLVMGetUndef(LLVMTypeOf(expr));
 	}
 }
@@ -111,8 +114,8 @@ static void replace_in_phi(struct lv *lv, LLVMValueRef phi)
 
 		if (!mentions_ksym(value))
 			continue;
-		LLVMPositionBuilderBefore(lv->builder,
-					  LLVMGetBasicBlockTerminator(LLVMGetIncomingBlock(phi, i)));
+		LLVMPositionBuilderBefore(
+			lv->builder, LLVMGetBasicBlockTerminator(LLVMGetIncomingBlock(phi, i)));
 		LLVMSetCurrentDebugLocation2(lv->builder, LLVMInstructionGetDebugLoc(phi));
 		value = materialize(lv, value, phi);
 		LLVMSetOperand(phi, i, value);
@@ -136,7 +139,8 @@ static void replace_in(struct lv *lv, LLVMValueRef inst)
 		if (!LLVMIsAConstant(operand) || !mentions_ksym(operand))
 			continue;
 		if (LLVMIsACallInst(inst) && operand == LLVMGetCalledValue(inst)) {
-			lv_error(lv, inst, "a function of the kernel cannot be called, it is not running");
+			lv_error(lv, inst,
+				 "a function of the kernel cannot be called, it is not running");
 			return;
 		}
 		lv_before(lv, inst);
@@ -157,8 +161,10 @@ void lv_symbols(struct lv *lv)
 
 		_cleanup_place_ struct lv_place place = lv_place_of_global(lv, g);
 
-		lv_error_at(lv, &place, "the address of a kernel symbol is not known until the detector is loaded: "
-			    "assign it in the detector, not in an initializer");
+		lv_error_at(
+			lv, &place,
+			"the address of a kernel symbol is not known until the detector is loaded: "
+			"assign it in the detector, not in an initializer");
 	}
 	for (size_t i = 0; i < functions.count; i++) {
 		_cleanup_values_ struct lv_values list = lv_instructions(functions.v[i]);
