@@ -17,6 +17,8 @@
 #define ANSWER_MAX (16 << 20)
 // Answers that are events are skipped, but not forever.
 #define EVENTS_MAX 10000
+// Half a second of being turned away.
+#define HANG_UPS_MAX 25
 
 struct gs_qmp {
 	int fd;
@@ -211,10 +213,29 @@ static struct gs_error *connect_socket(struct gs_qmp *qmp, const char *path, int
 	return NULL;
 }
 
+// QEMU hangs up on who comes in the moment in which another client is accepted or leaves.
+static bool hung_up(const struct gs_qmp *qmp)
+{
+	char byte;
+	ssize_t n = recv(qmp->fd, &byte, 1, MSG_PEEK);
+
+	return n == 0 || (n < 0 && errno == ECONNRESET);
+}
+
 static struct gs_error *greet(struct gs_qmp *qmp, const char *path, int64_t deadline)
 {
 	_cleanup_json_ struct json_object *greeting = NULL;
 
+	for (int i = 0; i < HANG_UPS_MAX && wait_for(qmp, POLLIN, deadline) && hung_up(qmp); i++) {
+		close(qmp->fd);
+		qmp->fd = -1;
+		nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+
+		struct gs_error *err = connect_socket(qmp, path, deadline);
+
+		if (err)
+			return err;
+	}
 	if (!wait_for(qmp, POLLIN, deadline))
 		return errno == ETIMEDOUT ? held(path, qmp->timeout_ms) : connect_error(path, errno);
 
