@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// attached TARGET DETECTOR.so ROUNDS: how long one run of a detector takes once everything is open; JSON.
+#include <err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <gpusentinel/engine.h>
+
+#define MAX_ROUNDS 10000
+
+static void check(struct gs_error *error)
+{
+	if (error)
+		errx(error->code, "%s", error->message);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * UINT64_C(1000000000) + now.tv_nsec;
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void count_record(void *arg, const struct gs_record *record)
+{
+	(void)record;
+	++*(uint64_t *)arg;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t times[MAX_ROUNDS], rows = 0;
+	int rounds = argc == 4 ? atoi(argv[3]) : 0;
+
+	if (rounds < 1 || rounds > MAX_ROUNDS)
+		errx(2, "usage: attached TARGET DETECTOR.so ROUNDS");
+
+	struct gs_target_options target_options = { .size = sizeof(target_options) };
+	struct gs_kernel_options kernel_options = { .size = sizeof(kernel_options) };
+	struct gs_detector_options detector_options = { .size = sizeof(detector_options) };
+	struct gs_target *target;
+	struct gs_kernel *kernel;
+	struct gs_engine *engine;
+	struct gs_fat *fat;
+	struct gs_detector *detector;
+
+	check(gs_target_open(argv[1], &target_options, &target));
+	check(gs_kernel_open(target, &kernel_options, &kernel));
+	check(gs_engine_create("cpu", kernel, &engine));
+	check(gs_fat_open(argv[2], &fat));
+	check(gs_engine_add(engine, fat, 0, &detector_options, &detector));
+	for (int i = 0; i < rounds; i++) {
+		rows = 0;
+		uint64_t begin = now_ns();
+		check(gs_detector_run(detector, count_record, &rows));
+		times[i] = now_ns() - begin;
+	}
+	qsort(times, rounds, sizeof(*times), compare);
+	printf("{\"rounds\": %d, \"rows\": %llu, \"median_ms\": %.4f, \"min_ms\": %.4f, \"max_ms\": %.4f}\n",
+	       rounds, (unsigned long long)rows, times[rounds / 2] / 1e6, times[0] / 1e6,
+	       times[rounds - 1] / 1e6);
+	gs_engine_destroy(engine);
+	gs_fat_close(fat);
+	gs_kernel_close(kernel);
+	gs_target_close(target);
+	return 0;
+}
