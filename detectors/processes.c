@@ -23,6 +23,15 @@ static void name_add(struct task_name *name, const char *s, unsigned int max)
 	name->text[name->len] = 0;
 }
 
+// One copy in place of a load for each character: every process has one.
+static void name_set_comm(struct task_name *name, const struct task_struct *p)
+{
+	__builtin_memcpy(name->text, p->comm, TASK_COMM_LEN);
+	while (name->len < TASK_COMM_LEN - 1 && name->text[name->len])
+		name->len++;
+	name->text[name->len] = 0;
+}
+
 // The thread of a workqueue names what it works on ('+') or worked on last ('-');
 // kernel/workqueue.c, wq_worker_comm().
 static void wq_worker_comm(struct task_name *name, const struct task_struct *p)
@@ -62,7 +71,7 @@ static void proc_task_name(struct task_name *name, const struct task_struct *p)
 			return;
 		}
 	}
-	name_add(name, p->comm, TASK_COMM_LEN);
+	name_set_comm(name, p);
 	if (p->flags & PF_WQ_WORKER)
 		wq_worker_comm(name, p);
 }
