@@ -31,27 +31,53 @@ static bool all_constant(struct lv_extent extent, LLVMValueRef bytes)
 	       LLVMIsAConstantInt(bytes);
 }
 
+static char *describe(struct lv_provenance *prov, LLVMValueRef pointer, struct lv_extent extent,
+		      LLVMValueRef bytes)
+{
+	_cleanup_free_ char *words = lv_origin_words(prov, pointer);
+
+	return lv_format("out of bounds: %llu bytes at offset %lld of a %s of %llu bytes",
+			 LLVMConstIntGetZExtValue(bytes), LLVMConstIntGetSExtValue(extent.offset),
+			 words, LLVMConstIntGetZExtValue(extent.size));
+}
+
+static bool surely_inside(struct lv_extent extent, LLVMValueRef bytes)
+{
+	uint64_t size = LLVMConstIntGetZExtValue(extent.size);
+	uint64_t offset = LLVMConstIntGetZExtValue(extent.offset);
+	uint64_t n = LLVMConstIntGetZExtValue(bytes);
+
+	return n <= size && offset <= size - n;
+}
+
+// gs.outside(message): an error, if it is still there once dead code is gone.
+static void mark_outside(struct lv *lv, char *message)
+{
+	LLVMValueRef index = lv_u32(lv, lv->outside.count);
+
+	lv_push(lv->outside, message);
+	lv_call(lv, "gs.outside", lv->void_type, &index, 1);
+}
+
 void lv_check(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst, LLVMValueRef pointer,
-	      LLVMValueRef bytes, bool report)
+	      LLVMValueRef bytes, enum lv_check_time when)
 {
 	struct lv_extent extent = lv_extent(prov, pointer);
+	bool constant = all_constant(extent, bytes);
 
-	if (all_constant(extent, bytes)) {
-		uint64_t size = LLVMConstIntGetZExtValue(extent.size);
-		uint64_t offset = LLVMConstIntGetZExtValue(extent.offset);
-		uint64_t n = LLVMConstIntGetZExtValue(bytes);
+	if (constant && surely_inside(extent, bytes))
+		return;
+	if (constant && when == LV_CHECK_INLINED) {
+		_cleanup_free_ char *message = describe(prov, pointer, extent, bytes);
 
-		if (n <= size && offset <= size - n)
-			return;
-		if (report) {
-			_cleanup_free_ char *words = lv_origin_words(prov, pointer);
+		lv_error(lv, inst, "%s", message);
+		return;
+	}
 
-			lv_error(lv, inst,
-				 "out of bounds: %llu bytes at offset %lld of a %s of %llu bytes",
-				 (unsigned long long)n, (long long)offset, words,
-				 (unsigned long long)size);
-			return;
-		}
+	if (constant && when == LV_CHECK_SOURCE) {
+		lv_before(lv, inst);
+		mark_outside(lv, describe(prov, pointer, extent, bytes));
+		return;
 	}
 
 	uint32_t site = lv_site(lv, inst);

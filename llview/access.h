@@ -8,14 +8,22 @@
 
 #include "provenance.h"
 
+/** When bounds are checked. */
+enum lv_check_time {
+	/** Before anything is inlined or simplified: the code may turn out to be dead. */
+	LV_CHECK_SOURCE,
+	/** Before optimisation: an access that can never be inside is an error. */
+	LV_CHECK_INLINED,
+	/** After it. */
+	LV_CHECK_OPTIMIZED,
+};
+
 /**
  * Put a check before @p inst that @p bytes (i64) at @p pointer, which is local, are inside their
  * object; if not, the detector stops. Nothing is emitted if that shows now.
- *
- * @param report An access that can never be inside is an error.
  */
 void lv_check(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst, LLVMValueRef pointer,
-	      LLVMValueRef bytes, bool report);
+	      LLVMValueRef bytes, enum lv_check_time when);
 
 /**
  * Put a check before @p inst that @p pointer, into an object aligned to @p size, is aligned to it

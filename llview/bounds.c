@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <string.h>
+
 #include "access.h"
 #include "diag.h"
 #include "ir.h"
@@ -33,7 +35,7 @@ static void check_write(struct lv_provenance *prov, struct lv *lv, LLVMValueRef 
 	else if (object && LLVMIsAGlobalVariable(object) && LLVMIsGlobalConstant(object))
 		lv_error(lv, inst, "%s to a constant", what);
 	else
-		lv_check(prov, lv, inst, pointer, bytes, true);
+		lv_check(prov, lv, inst, pointer, bytes, LV_CHECK_INLINED);
 }
 
 // A pointer to a local variable that goes through memory comes back as a number: nothing tells it
@@ -60,7 +62,7 @@ static void check_transfer(struct lv_provenance *prov, struct lv *lv, LLVMValueR
 	bytes = LLVMBuildIntCast2(lv->builder, bytes, lv->i64, false, "");
 	check_write(prov, lv, inst, LLVMGetOperand(inst, 0), bytes, "copy");
 	if (lv_origin(prov, source) == LV_ORIGIN_LOCAL)
-		lv_check(prov, lv, inst, source, bytes, true);
+		lv_check(prov, lv, inst, source, bytes, LV_CHECK_INLINED);
 }
 
 static void check_set(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst)
@@ -85,7 +87,7 @@ static void check_atomic(struct lv_provenance *prov, struct lv *lv, LLVMValueRef
 	if (!LLVMIsALoadInst(inst))
 		check_write(prov, lv, inst, pointer, lv_u64(lv, size), "atomic operation");
 	else if (lv_origin(prov, pointer) == LV_ORIGIN_LOCAL)
-		lv_check(prov, lv, inst, pointer, lv_u64(lv, size), true);
+		lv_check(prov, lv, inst, pointer, lv_u64(lv, size), LV_CHECK_INLINED);
 	else
 		return; // loads of kernel memory are whole if they are aligned there
 	if (lv_origin(prov, pointer) != LV_ORIGIN_LOCAL)
@@ -114,7 +116,7 @@ static void check_instruction(struct lv_provenance *prov, struct lv *lv, LLVMVal
 		type = LLVMTypeOf(inst);
 		if (lv_origin(prov, LLVMGetOperand(inst, 0)) == LV_ORIGIN_LOCAL)
 			lv_check(prov, lv, inst, LLVMGetOperand(inst, 0),
-				 lv_u64(lv, lv_size(lv, type)), true);
+				 lv_u64(lv, lv_size(lv, type)), LV_CHECK_INLINED);
 		break;
 	case LLVMStore:
 		type = LLVMTypeOf(LLVMGetOperand(inst, 0));
@@ -164,6 +166,49 @@ static bool from_local_address(struct lv_provenance *prov, LLVMValueRef value, u
 	return false;
 }
 
+// --- before inlining ---
+
+static void guard(struct lv_provenance *prov, struct lv *lv, LLVMValueRef inst)
+{
+	LLVMValueRef pointer, value;
+
+	if (LLVMIsALoadInst(inst)) {
+		pointer = LLVMGetOperand(inst, 0);
+		value = inst;
+	} else if (LLVMIsAStoreInst(inst)) {
+		pointer = LLVMGetOperand(inst, 1);
+		value = LLVMGetOperand(inst, 0);
+	} else {
+		return;
+	}
+	if (lv_origin(prov, pointer) == LV_ORIGIN_LOCAL)
+		lv_check(prov, lv, inst, pointer, lv_u64(lv, lv_size(lv, LLVMTypeOf(value))),
+			 LV_CHECK_SOURCE);
+}
+
+void lv_guard(struct lv *lv)
+{
+	_cleanup_values_ struct lv_values functions = lv_functions(lv);
+
+	for (size_t i = 0; i < functions.count; i++) {
+		_cleanup_values_ struct lv_values list = lv_instructions(functions.v[i]);
+		struct lv_provenance *prov = lv_provenance_create(lv, functions.v[i]);
+
+		for (size_t j = 0; j < list.count; j++)
+			guard(prov, lv, list.v[j]);
+		lv_provenance_destroy(prov);
+	}
+}
+
+// What lv_guard() found to be outside and is not dead.
+static void report_outside(struct lv *lv, LLVMValueRef call)
+{
+	uint64_t index = LLVMConstIntGetZExtValue(LLVMGetOperand(call, 0));
+
+	lv_error(lv, call, "%s", lv->outside.v[index]);
+	LLVMInstructionEraseFromParent(call);
+}
+
 void lv_bounds(struct lv *lv)
 {
 	for (size_t d = 0; d < lv->detectors.count; d++) {
@@ -172,6 +217,10 @@ void lv_bounds(struct lv *lv)
 		struct lv_provenance *prov = lv_provenance_create(lv, fn);
 
 		for (size_t i = 0; i < list.count; i++) {
+			if (strcmp(lv_callee(list.v[i]), "gs.outside") == 0) {
+				report_outside(lv, list.v[i]);
+				continue;
+			}
 			if (LLVMIsAIntToPtrInst(list.v[i]) &&
 			    from_local_address(prov, LLVMGetOperand(list.v[i], 0), 8))
 				lv_error(

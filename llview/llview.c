@@ -64,6 +64,9 @@ static void lv_deinit(struct lv *lv)
 	for (size_t i = 0; i < lv->said.count; i++)
 		free(lv->said.v[i]);
 	free(lv->said.v);
+	for (size_t i = 0; i < lv->outside.count; i++)
+		free(lv->outside.v[i]);
+	free(lv->outside.v);
 	free(lv->detectors.v);
 	free(lv->slots.v);
 	free(lv->formats.v);
@@ -115,6 +118,7 @@ static struct gs_error *run_slots(struct lv *lv)
 static struct gs_error *run_local(struct lv *lv)
 {
 	lv_sanitize(lv);
+	lv_guard(lv);
 	return lv_inline(lv);
 }
 

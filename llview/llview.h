@@ -81,6 +81,8 @@ struct lv {
 	LV_TABLE(LLVMTypeRef) kernel_types;
 	LV_TABLE(char) strings;
 
+	/** Messages about accesses that lv_guard() found to be out of bounds. */
+	LV_TABLE(char *) outside;
 	/** Messages printed so far, so that code inlined twice is reported once. */
 	LV_TABLE(char *) said;
 	/** Errors printed so far; any refuses the detector. */
@@ -137,6 +139,12 @@ void lv_symbols(struct lv *lv);
 
 /** Give defined results to what C leaves undefined and the CPU traps on. */
 void lv_sanitize(struct lv *lv);
+
+/**
+ * Check the bounds of what is local at first sight, so that nothing can be concluded from an index
+ * that leaves its array.
+ */
+void lv_guard(struct lv *lv);
 
 /** Inline everything into the detectors. */
 struct gs_error *lv_inline(struct lv *lv);

@@ -131,7 +131,7 @@ static void lower_load(struct loads *l, LLVMValueRef inst)
 		_cleanup_free_ char *words = lv_origin_words(l->prov, pointer);
 
 		lv_note(lv, inst, GS_LOAD_LOCAL, size, words);
-		lv_check(l->prov, lv, inst, pointer, lv_u64(lv, size), false);
+		lv_check(l->prov, lv, inst, pointer, lv_u64(lv, size), LV_CHECK_OPTIMIZED);
 	} else if (origin == LV_ORIGIN_MIXED) {
 		// Silently, what the inner table points to would be taken for addresses in the
 		// kernel.
@@ -163,7 +163,7 @@ static void lower_write(struct loads *l, LLVMValueRef inst, LLVMValueRef pointer
 	_cleanup_free_ char *words = lv_origin_words(l->prov, pointer);
 
 	lv_note(lv, inst, GS_LOAD_STORE, size, words);
-	lv_check(l->prov, lv, inst, pointer, bytes, false);
+	lv_check(l->prov, lv, inst, pointer, bytes, LV_CHECK_OPTIMIZED);
 }
 
 static void mixed_transfer(struct loads *l, LLVMValueRef inst, LLVMValueRef bytes)
@@ -205,7 +205,7 @@ static void lower_transfer(struct loads *l, LLVMValueRef inst)
 		_cleanup_free_ char *words = lv_origin_words(l->prov, source);
 
 		lv_note(lv, inst, GS_LOAD_LOCAL, size, words);
-		lv_check(l->prov, lv, inst, source, bytes, false);
+		lv_check(l->prov, lv, inst, source, bytes, LV_CHECK_OPTIMIZED);
 	} else if (origin == LV_ORIGIN_MIXED) {
 		lv_note(lv, inst, GS_LOAD_MIXED, size, "local or kernel memory, known at run time");
 		mixed_transfer(l, inst, bytes);

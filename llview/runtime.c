@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime.h"
 
-#include <string.h>
-
 #include "ir.h"
 
 LLVMValueRef lv_rt(struct lv *lv, LLVMValueRef fn, const char *name, LLVMTypeRef ret,
@@ -11,7 +9,8 @@ LLVMValueRef lv_rt(struct lv *lv, LLVMValueRef fn, const char *name, LLVMTypeRef
 	_cleanup_free_ char *symbol = lv_format("gs_rt_%s", name);
 	LLVMValueRef all[8] = { LLVMGetParam(fn, 0) };
 
-	memcpy(all + 1, args, count * sizeof(*args));
+	for (unsigned int i = 0; i < count; i++)
+		all[i + 1] = args[i];
 	return lv_call(lv, symbol, ret, all, count + 1);
 }
 

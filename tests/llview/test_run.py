@@ -336,6 +336,9 @@ class Programs(Case):
             result = detector.run(memory, slots, name=name, budget=1000)
             self.assertEqual((result.stop, result.budget), (STOP_BUDGET, 0), name)
 
+    def test_accesses_in_dead_code_do_not_count(self):
+        self.assertEqual(self.build("dead.c").run().rows, [(4, -1)])
+
     def test_output_is_the_same_each_time(self):
         with open(self.build("local.c").path, "rb") as f:
             first = f.read()
