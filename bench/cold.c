@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // cold ROUNDS COMMAND...: run a command several times from exec to exit; print wall time and peak memory as JSON.
 //
-// Memory is read from /proc/PID/status at the exit stop: the peak resident set (VmHWM), less the pages of shared
-// memory that are mapped then (RssShmem: the guest's RAM, which costs nothing).
+// Memory is the most that RssAnon and RssFile of /proc/PID/status add up to at any system call: everything but the
+// pages of shared memory (RssShmem: the guest's RAM, which costs nothing).
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -95,21 +95,20 @@ static uint64_t run_traced(char **command)
 		err(1, "fork");
 	if (!pid)
 		start(command);
-	if (waitpid(pid, &status, 0) < 0 ||
-	    ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_TRACEEXIT | PTRACE_O_EXITKILL))
+	if (waitpid(pid, &status, 0) < 0 || ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_EXITKILL))
 		err(1, "ptrace");
-	for (int signal = 0;;) {
-		if (ptrace(PTRACE_CONT, pid, NULL, (void *)(intptr_t)signal))
+	for (;;) {
+		if (ptrace(PTRACE_SYSCALL, pid, NULL, NULL))
 			err(1, "ptrace");
 		if (waitpid(pid, &status, 0) < 0)
 			err(1, "waitpid");
 		if (!WIFSTOPPED(status))
 			break;
-		signal = WSTOPSIG(status);
-		if (status >> 8 == (SIGTRAP | (PTRACE_EVENT_EXIT << 8)))
-			kb = status_kb(pid, "VmHWM:") - status_kb(pid, "RssShmem:");
-		if (signal == SIGTRAP || signal == SIGSTOP)
-			signal = 0;
+
+		uint64_t now = status_kb(pid, "RssAnon:") + status_kb(pid, "RssFile:");
+
+		if (now > kb)
+			kb = now;
 	}
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
 		errx(1, "%s: status %d", command[0], status);

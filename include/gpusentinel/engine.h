@@ -79,8 +79,6 @@ struct gs_item {
 	/** STRING: bytes as the kernel holds them (may be any bytes), NUL-terminated; SYMBOL: name+offset. */
 	const char *string;
 	size_t length;
-	/** Formatted by its conversion, with control characters escaped as \xNN. */
-	const char *text;
 	/** STRING was cut or partly unreadable. */
 	bool cut, fault;
 };
@@ -100,9 +98,18 @@ struct gs_record {
 	uint64_t wall_ns;
 	const struct gs_item *items;
 	size_t count;
-	/** The whole message formatted, for findings; the name for metrics; printf's output for rows. */
-	const char *text;
+	/** The library's own. */
+	struct gs_record_decoder *decoder;
 };
+
+/**
+ * Item @p index formatted by its conversion, with control characters escaped as \xNN. Text is made on demand, since a
+ * list has tens of thousands of items; it is valid during the call that delivered the record.
+ */
+const char *gs_record_item_text(const struct gs_record *record, size_t index);
+
+/** The whole message formatted, for findings; the name for metrics; printf's output for rows. As above. */
+const char *gs_record_text(const struct gs_record *record);
 
 /** What a run did. */
 struct gs_run_stats {

@@ -191,8 +191,8 @@ struct sort_key {
 
 static int compare_items(const struct gs_item *x, const struct gs_item *y)
 {
-	if (!item_is_number(x) || !item_is_number(y))
-		return strcmp(x->text, y->text);
+	if (x->type == GS_ITEM_STRING && y->type == GS_ITEM_STRING)
+		return strcmp(x->string, y->string);
 	if (x->type == GS_ITEM_INT)
 		return (x->i > y->i) - (x->i < y->i);
 	if (x->type == GS_ITEM_DOUBLE)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/rows.h"
 
+#include <inttypes.h>
 #include <stdalign.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,9 +91,14 @@ void rows_add(struct rows *rows, const struct gs_record *record)
 
 		*item = record->items[i];
 		item->name = keep_name(rows, record, i);
-		if (item->type == GS_ITEM_STRING || item->type == GS_ITEM_SYMBOL)
+		if (item->type == GS_ITEM_STRING || item->type == GS_ITEM_SYMBOL) {
 			item->string = keep(rows, item->string, item->length);
-		item->text = keep(rows, item->text, strlen(item->text));
+		} else if (item->type == GS_ITEM_HEX || item->type == GS_ITEM_DOUBLE) {
+			// How many digits is the format's to say. Other numbers become text only when shown.
+			const char *text = gs_record_item_text(record, i);
+
+			item->string = keep(rows, text, strlen(text));
+		}
 	}
 	if (!gs_array_push(rows->rows, rows->count, rows->capacity, row))
 		rows->out_of_memory = true;
@@ -134,13 +141,26 @@ uint64_t row_number(const struct row *row, const char *name)
 
 const char *item_text(struct rows *rows, const struct gs_item *item)
 {
-	if (item->type != GS_ITEM_STRING)
-		return item->text;
+	char number[TEXT_NUMBER_MAX];
+	char *text;
 
-	char *text = rows_alloc(rows, TEXT_ESCAPED_MAX(item->length) + 1);
-
-	if (!text)
-		return "";
-	text_escape(text, item->string, item->length, false);
-	return text;
+	switch (item->type) {
+	case GS_ITEM_INT:
+		return keep(rows, number, snprintf(number, sizeof(number), "%" PRId64, item->i));
+	case GS_ITEM_UINT:
+		return keep(rows, number, snprintf(number, sizeof(number), "%" PRIu64, item->u));
+	case GS_ITEM_CHAR:
+		number[0] = item->u;
+		text = rows_alloc(rows, TEXT_ESCAPED_MAX(1) + 1);
+		if (text)
+			text_escape(text, number, 1, false);
+		return text ? text : "";
+	case GS_ITEM_STRING:
+		text = rows_alloc(rows, TEXT_ESCAPED_MAX(item->length) + 1);
+		if (text)
+			text_escape(text, item->string, item->length, false);
+		return text ? text : "";
+	default:
+		return item->string;
+	}
 }

@@ -41,9 +41,9 @@ static void print_text(const struct stream *stream, const struct gs_record *reco
 		       record->detector_name);
 	else
 		printf("%s %-8s %s: ", wall, word, record->detector_name);
-	text_print(stdout, record->text, strlen(record->text), false);
+	text_print(stdout, gs_record_text(record), strlen(gs_record_text(record)), false);
 	if (record->kind == GS_RECORD_METRIC && record->count)
-		printf(" %s", record->items[0].text);
+		printf(" %s", gs_record_item_text(record, 0));
 	if (record->flags & GS_RECORD_F_FAULT)
 		fputs(" (uncertain: part of it could not be read)", stdout);
 	putchar('\n');
@@ -81,12 +81,12 @@ static void print_json(const struct gs_record *record)
 	case GS_RECORD_FINDING:
 		json_add_string(object, "kind", "finding");
 		json_add_string(object, "severity", severity_of(record)->json);
-		json_add_string(object, "message", record->text);
+		json_add_string(object, "message", gs_record_text(record));
 		json_object_object_add(object, "values", values_of(record, 0));
 		break;
 	case GS_RECORD_METRIC:
 		json_add_string(object, "kind", "metric");
-		json_add_string(object, "name", record->text);
+		json_add_string(object, "name", gs_record_text(record));
 		json_object_object_add(object, "value",
 				       record->count ? json_item(&record->items[0]) : NULL);
 		break;

@@ -5,22 +5,29 @@
 
 #include "util/cleanup.h"
 
-// Where an item's bytes lie in the decoder's text, which moves while it grows.
+// Where an item's bytes lie in the decoder's strings and text, which move while they grow.
 struct place {
-	size_t text, text_size, string;
+	size_t string, text, text_size;
 };
 
-struct decoder {
+struct gs_record_decoder {
 	const struct decode_run *run;
-	struct text text;
+	const struct format *format;
+	// What items point to, and what is made on demand.
+	struct text strings, text;
+	bool shown;
+	size_t line;
 	struct gs_item items[GS_RECORD_MAX_ARGS + 1];
+	struct format_value values[GS_RECORD_MAX_ARGS + 1];
 	struct place places[GS_RECORD_MAX_ARGS + 1];
 };
 
-static void cleanup_decoder(struct decoder **decoder)
+static void cleanup_decoder(struct gs_record_decoder **decoder)
 {
-	if (*decoder)
+	if (*decoder) {
+		free((*decoder)->strings.data);
 		free((*decoder)->text.data);
+	}
 	free(*decoder);
 }
 
@@ -52,12 +59,12 @@ static bool take_value(const uint8_t *record, size_t size, size_t *offset,
 	return true;
 }
 
-static void fill_item(struct decoder *decoder, size_t index, const struct format_item *format,
-		      const struct format_value *value, uint64_t flags)
+static void fill_item(struct gs_record_decoder *decoder, size_t index, uint64_t flags)
 {
+	const struct format_item *format = &decoder->format->items[index];
+	const struct format_value *value = &decoder->values[index];
 	struct gs_item *item = &decoder->items[index];
-	struct place *place = &decoder->places[index];
-	struct text *text = &decoder->text;
+	struct text *strings = &decoder->strings;
 	const struct decode_run *run = decoder->run;
 
 	*item = (struct gs_item){
@@ -68,35 +75,44 @@ static void fill_item(struct decoder *decoder, size_t index, const struct format
 		.fault = flags & GS_RECORD_STRING_FAULT,
 	};
 
-	place->text = text->size;
-	format_add_item(format, value, run->symbolize, run->symbolize_arg, text);
-	place->text_size = text->size - place->text;
-	text_add(text, "", 1);
-
-	place->string = text->size;
+	decoder->places[index].string = strings->size;
 	if (format->type == GS_ITEM_STRING) {
 		item->u = 0;
 		item->length = value->length;
-		text_add(text, value->bytes, value->length);
-		text_add(text, "", 1);
+		text_add(strings, value->bytes, value->length);
+		text_add(strings, "", 1);
 	} else if (format->type == GS_ITEM_SYMBOL) {
 		struct format_item plain = *format;
 
 		plain.width = -1;
-		format_add_item(&plain, value, run->symbolize, run->symbolize_arg, text);
-		item->length = text->size - place->string;
-		text_add(text, "", 1);
+		format_add_item(&plain, value, run->symbolize, run->symbolize_arg, strings);
+		item->length = strings->size - decoder->places[index].string;
+		text_add(strings, "", 1);
 	} else if (format->type == GS_ITEM_DOUBLE) {
 		memcpy(&item->d, &value->u, sizeof(item->d));
 	}
 }
 
-// The whole line, from the items' texts; returns where it begins.
-static size_t add_line(struct decoder *decoder, const struct format *format)
+// Every item's text, then the whole line, made of them.
+static void show(struct gs_record_decoder *decoder)
 {
+	const struct format *format = decoder->format;
+	const struct decode_run *run = decoder->run;
 	struct text *text = &decoder->text;
-	size_t start = text->size;
 
+	if (decoder->shown)
+		return;
+	text->size = 0;
+	for (size_t i = 0; i < format->count; i++) {
+		struct place *place = &decoder->places[i];
+
+		place->text = text->size;
+		format_add_item(&format->items[i], &decoder->values[i], run->symbolize,
+				run->symbolize_arg, text);
+		place->text_size = text->size - place->text;
+		text_add(text, "", 1);
+	}
+	decoder->line = text->size;
 	for (size_t i = 0; i < format->count; i++) {
 		const struct format_item *item = &format->items[i];
 
@@ -106,11 +122,29 @@ static size_t add_line(struct decoder *decoder, const struct format *format)
 	}
 	text_add(text, format->tail, format->tail_size);
 	text_add(text, "", 1);
-	return start;
+	decoder->shown = true;
+}
+
+const char *gs_record_item_text(const struct gs_record *record, size_t index)
+{
+	struct gs_record_decoder *decoder = record->decoder;
+
+	if (index >= record->count)
+		return "";
+	show(decoder);
+	return decoder->text.failed ? "" : decoder->text.data + decoder->places[index].text;
+}
+
+const char *gs_record_text(const struct gs_record *record)
+{
+	struct gs_record_decoder *decoder = record->decoder;
+
+	show(decoder);
+	return decoder->text.failed ? "" : decoder->text.data + decoder->line;
 }
 
 // Returns why the record is damaged, or NULL.
-static const char *decode_record(struct decoder *decoder, const struct gs_record_header *header,
+static const char *decode_record(struct gs_record_decoder *decoder, const struct gs_record_header *header,
 				 const uint8_t *bytes)
 {
 	const struct decode_run *run = decoder->run;
@@ -131,29 +165,27 @@ static const char *decode_record(struct decoder *decoder, const struct gs_record
 
 	size_t offset = sizeof(*header);
 
-	decoder->text.size = 0;
+	decoder->format = format;
+	decoder->shown = false;
+	decoder->strings.size = 0;
 	for (size_t i = 0; i < format->count; i++) {
-		struct format_value value;
 		uint64_t flags;
 
-		if (!take_value(bytes, header->size, &offset, &format->items[i], &value, &flags))
+		if (!take_value(bytes, header->size, &offset, &format->items[i], &decoder->values[i],
+				&flags))
 			return "an item does not fit in it";
-		fill_item(decoder, i, &format->items[i], &value, flags);
+		fill_item(decoder, i, flags);
 	}
 	if (offset != header->size)
 		return "it is longer than its items";
-
-	size_t line = add_line(decoder, format);
-
-	if (decoder->text.failed)
+	if (decoder->strings.failed)
 		return "";
 
 	for (size_t i = 0; i < format->count; i++) {
 		struct gs_item *item = &decoder->items[i];
 
-		item->text = decoder->text.data + decoder->places[i].text;
 		if (item->type == GS_ITEM_STRING || item->type == GS_ITEM_SYMBOL)
-			item->string = decoder->text.data + decoder->places[i].string;
+			item->string = decoder->strings.data + decoder->places[i].string;
 	}
 
 	struct gs_record record = {
@@ -168,7 +200,7 @@ static const char *decode_record(struct decoder *decoder, const struct gs_record
 		.wall_ns = header->time_ns + run->wall_offset_ns,
 		.items = decoder->items,
 		.count = format->count,
-		.text = decoder->text.data + line,
+		.decoder = decoder,
 	};
 
 	run->fn(run->arg, &record);
@@ -182,7 +214,7 @@ struct gs_error *decode_records(const struct decode_run *run, const uint8_t *buf
 	if (!size)
 		return NULL;
 
-	_cleanup_(cleanup_decoder) struct decoder *decoder = calloc(1, sizeof(*decoder));
+	_cleanup_(cleanup_decoder) struct gs_record_decoder *decoder = calloc(1, sizeof(*decoder));
 
 	if (!decoder)
 		return &gs_enomem;
@@ -200,7 +232,7 @@ struct gs_error *decode_records(const struct decode_run *run, const uint8_t *buf
 			else
 				damage = decode_record(decoder, &header, buffer + offset);
 		}
-		if (damage && decoder->text.failed)
+		if (damage && decoder->strings.failed)
 			return &gs_enomem;
 		if (damage) {
 			return gs_error_create(GS_ERROR_DETECTOR,

@@ -137,9 +137,9 @@ static void touch_record(void *arg, const struct gs_record *record)
 {
 	uint64_t *sum = arg;
 
-	*sum += strlen(record->text);
+	*sum += strlen(gs_record_text(record));
 	for (size_t i = 0; i < record->count; i++)
-		*sum += strlen(record->items[i].name) + strlen(record->items[i].text);
+		*sum += strlen(record->items[i].name) + strlen(gs_record_item_text(record, i));
 }
 
 // What a user does: list everything, name an address, list the modules.

@@ -39,7 +39,7 @@ static void see(void *arg, const struct gs_record *record)
 	seen->time_ns = record->time_ns;
 	seen->wall_ns = record->wall_ns;
 	seen->run = record->run;
-	snprintf(seen->text, sizeof(seen->text), "%s", record->text);
+	snprintf(seen->text, sizeof(seen->text), "%s", gs_record_text(record));
 	for (size_t i = 0; i < record->count; i++) {
 		const struct gs_item *item = &record->items[i];
 
@@ -50,7 +50,8 @@ static void see(void *arg, const struct gs_record *record)
 		if (item->type == GS_ITEM_STRING) {
 			assert_int_equal(item->string[item->length], 0);
 			snprintf(seen->comm, sizeof(seen->comm), "%s", item->string);
-			snprintf(seen->comm_text, sizeof(seen->comm_text), "%s", item->text);
+			snprintf(seen->comm_text, sizeof(seen->comm_text), "%s",
+				 gs_record_item_text(record, i));
 			seen->cut = item->cut;
 			seen->fault = item->fault;
 		}

@@ -101,7 +101,7 @@ static void see(void *arg, const struct gs_record *record)
 	seen->count++;
 	for (size_t i = 0; i < record->count && i < 2; i++)
 		seen->values[i] = record->items[i].u;
-	snprintf(seen->text, sizeof(seen->text), "%s", record->text);
+	snprintf(seen->text, sizeof(seen->text), "%s", gs_record_text(record));
 }
 
 static struct gs_fat *fat;
