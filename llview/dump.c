@@ -273,8 +273,11 @@ struct gs_error *lv_dump(const char *path)
 		m.data = copy;
 		err = check_manifest(&m, path);
 	}
-	if (!err)
+	if (!err) {
 		print_manifest(&m);
+		if (fflush(stdout) || ferror(stdout))
+			err = gs_error_errno(GS_ERROR_OTHER, errno, "cannot write the output");
+	}
 	elf_end(elf);
 	return err;
 }

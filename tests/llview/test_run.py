@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What compiled detectors do, on the CPU, over made-up kernel memory."""
+import random
 import struct
 import unittest
 
@@ -105,6 +106,15 @@ class Fields(Case):
             **self.place(".nice", 0x30, 4, 0, 32, True),
             **self.place(".wide", 0x40, 8, 0, 64, False)})
         self.assertEqual(result.rows[0], (1, -3, 5))
+
+    def test_bit_fields_of_all_shapes(self):
+        detector = self.build("shapes.c")
+        pattern = random.Random(1)
+        for data in b"\xff" * 64, b"\xa5" * 64, *(pattern.randbytes(64) for _ in range(20)):
+            memory = Memory()
+            memory.data[0x100:0x140] = data
+            relocated, plain = detector.run(memory, {("symbol", "shapes", ""): DIRECT + 0x100}).rows
+            self.assertEqual(relocated, plain)
 
     def test_questions(self):
         detector = self.build("questions.c")
