@@ -32,6 +32,8 @@ struct lv_options {
 	const char *keep_ir;
 	/** Directory of the runtime's bitcode, or NULL: look for it. */
 	const char *runtime;
+	/** Directory that the names of source files are relative to, or NULL: as they were given. */
+	const char *source_root;
 	/** Arguments for clang: -I, -D, -U, -W, -include. */
 	char **clang_args;
 	size_t clang_arg_count, clang_arg_capacity;

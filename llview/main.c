@@ -20,7 +20,7 @@ static const char doc[] =
 	"refused.\n"
 	"The manual is llview(1); how to write a detector is in docs/detectors.md.";
 
-enum { OPT_KEEP_IR = 256, OPT_RUNTIME, OPT_DUMP, OPT_INCLUDE };
+enum { OPT_KEEP_IR = 256, OPT_RUNTIME, OPT_DUMP, OPT_INCLUDE, OPT_SOURCE_ROOT };
 
 static const struct argp_option option_table[] = {
 	{ "output", 'o', "FILE", 0, "Write the fat detector to FILE", 0 },
@@ -32,6 +32,8 @@ static const struct argp_option option_table[] = {
 	{ "keep-ir", OPT_KEEP_IR, "DIR", 0, "Keep the LLVM IR of each stage and the PTX in DIR",
 	  0 },
 	{ "runtime", OPT_RUNTIME, "DIR", 0, "Take the device runtime from DIR", 0 },
+	{ "source-root", OPT_SOURCE_ROOT, "DIR", 0,
+	  "Name source files below DIR relative to it in the output", 0 },
 	{ "dump", OPT_DUMP, "FILE", 0,
 	  "Show what is in a fat detector, and which loads are translated", 0 },
 	{},
@@ -74,6 +76,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_RUNTIME:
 		options->runtime = arg;
+		return 0;
+	case OPT_SOURCE_ROOT:
+		options->source_root = arg;
 		return 0;
 	case OPT_DUMP:
 		command->dump = arg;

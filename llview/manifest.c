@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <stdlib.h>
 #include <string.h>
 
 #include "llview.h"
@@ -33,6 +34,24 @@ static void put(char *blob, struct gs_fat_table table, const void *from, size_t 
 		memcpy(blob + table.offset, from, table.count * element);
 }
 
+// Where the author has the sources is nobody else's concern.
+static void name_files_below_root(struct lv *lv)
+{
+	if (!lv->options->source_root)
+		return;
+
+	_cleanup_free_ char *root = realpath(lv->options->source_root, NULL);
+	size_t length = root ? strlen(root) : 0;
+
+	for (size_t i = 0; i < lv->sites.count; i++) {
+		struct gs_fat_site *site = &lv->sites.v[i];
+		_cleanup_free_ char *file = realpath(lv->strings.v + site->file, NULL);
+
+		if (root && file && !strncmp(file, root, length) && file[length] == '/')
+			site->file = lv_string(lv, file + length + 1);
+	}
+}
+
 char *lv_manifest(struct lv *lv, size_t *ret_size)
 {
 	struct gs_fat_header header = {
@@ -42,6 +61,7 @@ char *lv_manifest(struct lv *lv, size_t *ret_size)
 	};
 	size_t end = sizeof(header);
 
+	name_files_below_root(lv);
 	header.detectors = place(&end, lv->detectors.count, sizeof(struct gs_fat_detector));
 	header.slots = place(&end, lv->slots.count, sizeof(struct gs_fat_slot));
 	header.formats = place(&end, lv->formats.count, sizeof(struct gs_fat_format));

@@ -161,7 +161,7 @@ enum gs_load_kind {
 	GS_LOAD_KERNEL = 1,
 	/** Left alone: the object is proven to be local. */
 	GS_LOAD_LOCAL = 2,
-	/** Either: decided at run time by the sign bit of the address. */
+	/** Either: decided at run time by what the pointer was made from, never by its value. */
 	GS_LOAD_MIXED = 3,
 	/** A copy from kernel to local memory. */
 	GS_LOAD_COPY = 4,
