@@ -4,6 +4,9 @@
 // Each copy is the image with a few bytes changed in one kind of structure. Whatever they say, the
 // library must refuse or report, in bounded time, without a crash; run it under ASan and UBSan. Image N of a
 // seed is always the same: a failure names it, and "mutate CORE DETECTORS 1 SEED N" repeats it.
+//
+// Some images are opened from the start, as a core is. The others change under detectors that are attached, as the
+// memory of a kernel does that goes wrong while it is watched; that is quick, since nothing is opened.
 #include <err.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -39,10 +42,10 @@ struct progress {
 	uint64_t refused, rejected, incomplete, complete, slowest_ms, slowest;
 };
 
-// How often, of 20: damage to the note or to kallsyms mostly ends in a search for the tables, which is slow.
+// How often, of 40: damage to the note or to kallsyms mostly ends in a search for the tables, which is slow.
 static const unsigned int weights[REGION_COUNT] = {
-	[REGION_NOTE] = 1,  [REGION_PAGE_TABLES] = 4, [REGION_KALLSYMS] = 1, [REGION_BTF] = 3,
-	[REGION_LISTS] = 5, [REGION_LOG] = 3,	      [REGION_ANYWHERE] = 3,
+	[REGION_NOTE] = 1,   [REGION_PAGE_TABLES] = 8, [REGION_KALLSYMS] = 1, [REGION_BTF] = 3,
+	[REGION_LISTS] = 14, [REGION_LOG] = 6,	       [REGION_ANYWHERE] = 7,
 };
 
 static uint64_t random_state;
@@ -64,7 +67,7 @@ static uint64_t random_below(uint64_t limit)
 
 static enum image_region random_region(void)
 {
-	unsigned int point = random_below(20);
+	unsigned int point = random_below(40);
 	enum image_region region = 0;
 
 	while (point >= weights[region])
@@ -142,9 +145,23 @@ static void touch_record(void *arg, const struct gs_record *record)
 		*sum += strlen(record->items[i].name) + strlen(gs_record_item_text(record, i));
 }
 
-// What a user does: list something, name an address, list the modules. One detector an image mostly, since it is the
-// symbols that each looks up that take the time.
-static void examine(const struct image *image, struct gs_fat **fats, struct progress *progress)
+static void die_of(struct gs_error *error)
+{
+	if (error)
+		errx(1, "%s", error->message);
+}
+
+// A target with all that reads it.
+struct watch {
+	struct gs_target *target;
+	struct gs_kernel *kernel;
+	struct gs_engine *engine;
+	struct gs_detector *detectors[DETECTORS];
+	bool refused;
+};
+
+// Detector @only, or all of them if it is DETECTORS. False: the memory holds no kernel.
+static bool watch_open(struct watch *watch, const struct image *image, struct gs_fat **fats, uint64_t only)
 {
 	struct gs_target_options options = { .size = sizeof(options) };
 	struct gs_kernel_options kernel_options = { .size = sizeof(kernel_options) };
@@ -152,39 +169,53 @@ static void examine(const struct image *image, struct gs_fat **fats, struct prog
 		.size = sizeof(detector_options),
 		.budget = random_below(16) ? 20000 : 400000,
 	};
-	struct gs_target *target;
-	struct gs_kernel *kernel;
-	struct gs_engine *engine;
-	struct gs_error *error = gs_target_open(image->spec, &options, &target);
-	bool incomplete = false, rejected = false;
-	uint64_t sum = 0, only = random_below(DETECTORS + 1);
 
-	if (error)
-		errx(1, "%s", error->message);
-	error = gs_kernel_open(target, &kernel_options, &kernel);
+	*watch = (struct watch){};
+	die_of(gs_target_open(image->spec, &options, &watch->target));
+
+	struct gs_error *error = gs_kernel_open(watch->target, &kernel_options, &watch->kernel);
+
 	if (error) {
 		if (!*error->message || strchr(error->message, '\n'))
 			errx(1, "not one line: '%s'", error->message);
 		gs_error_destroy(error);
-		gs_target_close(target);
-		__atomic_add_fetch(&progress->refused, 1, __ATOMIC_RELAXED);
-		return;
+		gs_target_close(watch->target);
+		return false;
 	}
-	error = gs_engine_create("cpu", kernel, &engine);
-	if (error)
-		errx(1, "%s", error->message);
+	die_of(gs_engine_create("cpu", watch->kernel, &watch->engine));
 	for (size_t i = 0; i < DETECTORS; i++) {
-		struct gs_detector *detector;
-
 		if (only < DETECTORS && only != i)
 			continue;
-		error = gs_engine_add(engine, fats[i], 0, &detector_options, &detector);
+		error = gs_engine_add(watch->engine, fats[i], 0, &detector_options,
+				      &watch->detectors[i]);
 		if (error) {
-			rejected = true;
+			watch->refused = true;
+			watch->detectors[i] = NULL;
 			gs_error_destroy(error);
-			continue;
 		}
-		error = gs_detector_run(detector, touch_record, &sum);
+	}
+	return true;
+}
+
+static void watch_close(struct watch *watch)
+{
+	gs_engine_destroy(watch->engine);
+	gs_kernel_close(watch->kernel);
+	gs_target_close(watch->target);
+}
+
+// What a user does: list something, name an address, list the modules.
+static void watch_use(struct watch *watch, const struct image *image, struct progress *progress)
+{
+	bool incomplete = false;
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < DETECTORS; i++) {
+		if (!watch->detectors[i])
+			continue;
+
+		struct gs_error *error = gs_detector_run(watch->detectors[i], touch_record, &sum);
+
 		incomplete |= error != NULL;
 		gs_error_destroy(error);
 	}
@@ -192,20 +223,36 @@ static void examine(const struct image *image, struct gs_fat **fats, struct prog
 	struct gs_module *modules = NULL;
 	size_t module_count;
 	char name[256];
+	struct gs_error *error = gs_kernel_modules(watch->kernel, &modules, &module_count);
 
-	error = gs_kernel_modules(kernel, &modules, &module_count);
 	incomplete |= error != NULL;
 	gs_error_destroy(error);
 	free(modules);
-	gs_kernel_symbolize(kernel, image->pointers[random_below(image->pointer_count)], name,
-			    sizeof(name));
-	gs_engine_destroy(engine);
-	gs_kernel_close(kernel);
-	gs_target_close(target);
-	__atomic_add_fetch(rejected	? &progress->rejected :
-			   incomplete	? &progress->incomplete :
-					  &progress->complete,
+	gs_kernel_symbolize(watch->kernel, image->pointers[random_below(image->pointer_count)],
+			    name, sizeof(name));
+	__atomic_add_fetch(watch->refused ? &progress->rejected :
+			   incomplete	  ? &progress->incomplete :
+					    &progress->complete,
 			   1, __ATOMIC_RELAXED);
+}
+
+static void examine(const struct image *image, struct gs_fat **fats, struct progress *progress)
+{
+	struct watch watch;
+
+	// Mostly one detector: it is the symbols that each looks up that take the time.
+	if (!watch_open(&watch, image, fats, random_below(DETECTORS + 1))) {
+		__atomic_add_fetch(&progress->refused, 1, __ATOMIC_RELAXED);
+		return;
+	}
+	watch_use(&watch, image, progress);
+	watch_close(&watch);
+}
+
+// Does the kind of damage show to what is attached already? What is read once, on opening, does not change it.
+static bool shows_when_attached(enum image_region region)
+{
+	return region != REGION_NOTE && region != REGION_KALLSYMS && region != REGION_BTF;
 }
 
 static uint64_t now_ms(void)
@@ -222,15 +269,17 @@ static void work(const char *core, const char *detectors, uint64_t seed, uint64_
 	struct image image;
 	struct gs_fat *fats[DETECTORS];
 
+	struct watch attached;
+
 	image_load(&image, core);
 	for (size_t i = 0; i < DETECTORS; i++) {
 		char path[4096];
 
 		snprintf(path, sizeof(path), "%s/%s.so", detectors, detector_names[i]);
-		struct gs_error *error = gs_fat_open(path, &fats[i]);
-		if (error)
-			errx(1, "%s", error->message);
+		die_of(gs_fat_open(path, &fats[i]));
 	}
+	if (!watch_open(&attached, &image, fats, DETECTORS) || attached.refused)
+		errx(1, "%s: the unchanged image is refused", core);
 	for (uint64_t i = first + worker; i < first + count; i += WORKERS) {
 		struct edit edits[MAX_EDITS];
 		uint64_t start = now_ms();
@@ -238,8 +287,12 @@ static void work(const char *core, const char *detectors, uint64_t seed, uint64_
 		random_state = seed ^ (i * UINT64_C(0xd1342543de82ef95));
 		progress->current[worker] = i;
 		alarm(SECONDS_PER_IMAGE);
-		size_t edit_count = mutate(&image, random_region(), edits);
-		examine(&image, fats, progress);
+		enum image_region region = random_region();
+		size_t edit_count = mutate(&image, region, edits);
+		if (shows_when_attached(region) && random_below(12))
+			watch_use(&attached, &image, progress);
+		else
+			examine(&image, fats, progress);
 		restore(edits, edit_count);
 
 		uint64_t took = now_ms() - start;
@@ -248,6 +301,7 @@ static void work(const char *core, const char *detectors, uint64_t seed, uint64_
 			progress->slowest = i;
 		}
 	}
+	watch_close(&attached);
 	for (size_t i = 0; i < DETECTORS; i++)
 		gs_fat_close(fats[i]);
 	exit(0);
