@@ -36,8 +36,8 @@ int main(int argc, char **argv)
 		task = ram + (next - DIRECT_MAP);
 
 		uint64_t parent = AT(uint64_t, task, real_parent);
-		const uint8_t *parent_task = parent == INIT_TASK ? ram + INIT_TASK_PHYS :
-								   ram + (parent - DIRECT_MAP);
+		const uint8_t *parent_task =
+			parent == INIT_TASK ? ram + INIT_TASK_PHYS : ram + (parent - DIRECT_MAP);
 		printf("%d %d %d %.15s %#x %llu\n", AT(int32_t, task, pid), AT(int32_t, task, tgid),
 		       AT(int32_t, parent_task, tgid), (const char *)task + task_struct_comm,
 		       AT(uint32_t, task, flags),

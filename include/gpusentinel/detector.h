@@ -101,10 +101,10 @@ struct gs_detector_def {
  *                     row("pid=%d comm=%s", p->pid, p->comm);
  *     }
  */
-#define DETECTOR(id, ...)                                                                          \
-	static const struct gs_detector_def gs_def_##id                                            \
-		__attribute__((section(".gs.detectors"), used)) = { .name = #id, ##__VA_ARGS__ };  \
-	__attribute__((section("detector/" #id), used)) void gs_run_##id(void);                    \
+#define DETECTOR(id, ...)                                                                         \
+	static const struct gs_detector_def gs_def_##id                                           \
+		__attribute__((section(".gs.detectors"), used)) = { .name = #id, ##__VA_ARGS__ }; \
+	__attribute__((section("detector/" #id), used)) void gs_run_##id(void);                   \
 	void gs_run_##id(void)
 
 /** Severity of a finding. */

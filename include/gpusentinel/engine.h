@@ -38,7 +38,8 @@ size_t gs_fat_detector_count(const struct gs_fat *fat);
 void gs_fat_detector_info(const struct gs_fat *fat, size_t index, struct gs_detector_info *ret);
 
 /** Create an engine. @param name "cpu" or "auto". @return GS_ERROR_ENGINE if it cannot run here. */
-struct gs_error *gs_engine_create(const char *name, struct gs_kernel *kernel, struct gs_engine **ret);
+struct gs_error *gs_engine_create(const char *name, struct gs_kernel *kernel,
+				  struct gs_engine **ret);
 /** Stops all detectors, then frees. NULL is allowed. */
 void gs_engine_destroy(struct gs_engine *engine);
 /** "cpu" */
@@ -70,7 +71,15 @@ void gs_engine_remove(struct gs_engine *engine, struct gs_detector *detector);
 struct gs_item {
 	/** Column name from "name=%d" in the format; "c1", "c2", ... where the format gives none. */
 	const char *name;
-	enum { GS_ITEM_INT, GS_ITEM_UINT, GS_ITEM_HEX, GS_ITEM_STRING, GS_ITEM_SYMBOL, GS_ITEM_DOUBLE, GS_ITEM_CHAR } type;
+	enum {
+		GS_ITEM_INT,
+		GS_ITEM_UINT,
+		GS_ITEM_HEX,
+		GS_ITEM_STRING,
+		GS_ITEM_SYMBOL,
+		GS_ITEM_DOUBLE,
+		GS_ITEM_CHAR
+	} type;
 	union {
 		int64_t i;
 		uint64_t u;

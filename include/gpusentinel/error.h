@@ -59,8 +59,8 @@ struct gs_error *gs_error_create(enum gs_error_code code, const char *format, ..
 	__attribute__((format(printf, 2, 3), returns_nonnull));
 
 /** Create an error about the place @p address in the target. */
-struct gs_error *gs_error_address(enum gs_error_code code, uint64_t address, const char *format, ...)
-	__attribute__((format(printf, 3, 4), returns_nonnull));
+struct gs_error *gs_error_address(enum gs_error_code code, uint64_t address, const char *format,
+				  ...) __attribute__((format(printf, 3, 4), returns_nonnull));
 
 /** Create an error from errno: "<formatted>: <strerror>". */
 struct gs_error *gs_error_errno(enum gs_error_code code, int err, const char *format, ...)

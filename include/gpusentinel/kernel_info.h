@@ -111,7 +111,8 @@ struct gs_module {
  * List the loaded modules from the kernel's `modules` list (bounded: a list that does not end is
  * GS_ERROR_INCOMPLETE with what was found delivered). The caller frees @p ret with free().
  */
-struct gs_error *gs_kernel_modules(struct gs_kernel *kernel, struct gs_module **ret, size_t *count_ret);
+struct gs_error *gs_kernel_modules(struct gs_kernel *kernel, struct gs_module **ret,
+				   size_t *count_ret);
 
 /**
  * Name the address, as the kernel's %pS does: "schedule+0x45/0x120" or "ext4_sync_fs+0x1c/0x2f0 [ext4]".
@@ -137,12 +138,15 @@ struct gs_error *gs_kernel_for_each_symbol(struct gs_kernel *kernel,
 struct gs_error *gs_kernel_btf(struct gs_kernel *kernel, struct btf **ret);
 
 /** Translate a kernel virtual address. @return GS_ERROR_KERNEL with the address and the level that failed. */
-struct gs_error *gs_kernel_translate(struct gs_kernel *kernel, uint64_t address, uint64_t *phys_ret);
+struct gs_error *gs_kernel_translate(struct gs_kernel *kernel, uint64_t address,
+				     uint64_t *phys_ret);
 
 /** Copy kernel virtual memory; fails if any page of it is not mapped. */
-struct gs_error *gs_kernel_read(struct gs_kernel *kernel, uint64_t address, void *buf, uint64_t size);
+struct gs_error *gs_kernel_read(struct gs_kernel *kernel, uint64_t address, void *buf,
+				uint64_t size);
 
 /** Copy a NUL-terminated string, clamped to @p len bytes with the NUL. */
-struct gs_error *gs_kernel_read_string(struct gs_kernel *kernel, uint64_t address, char *buf, size_t len);
+struct gs_error *gs_kernel_read_string(struct gs_kernel *kernel, uint64_t address, char *buf,
+				       size_t len);
 
 #endif

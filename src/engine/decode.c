@@ -144,8 +144,8 @@ const char *gs_record_text(const struct gs_record *record)
 }
 
 // Returns why the record is damaged, or NULL.
-static const char *decode_record(struct gs_record_decoder *decoder, const struct gs_record_header *header,
-				 const uint8_t *bytes)
+static const char *decode_record(struct gs_record_decoder *decoder,
+				 const struct gs_record_header *header, const uint8_t *bytes)
 {
 	const struct decode_run *run = decoder->run;
 	const struct gs_fat *fat = run->fat;
@@ -171,8 +171,8 @@ static const char *decode_record(struct gs_record_decoder *decoder, const struct
 	for (size_t i = 0; i < format->count; i++) {
 		uint64_t flags;
 
-		if (!take_value(bytes, header->size, &offset, &format->items[i], &decoder->values[i],
-				&flags))
+		if (!take_value(bytes, header->size, &offset, &format->items[i],
+				&decoder->values[i], &flags))
 			return "an item does not fit in it";
 		fill_item(decoder, i, flags);
 	}

@@ -159,7 +159,8 @@ struct gs_error *detector_run(struct gs_detector *detector, bool again, gs_recor
 	uint64_t took_ns = call(detector);
 
 	// A list that does not end fills any buffer.
-	while (again && detector->ctx->out_lost && detector->ctx->stop != GS_STOP_BUDGET && grow(detector)) {
+	while (again && detector->ctx->out_lost && detector->ctx->stop != GS_STOP_BUDGET &&
+	       grow(detector)) {
 		ops->restore(detector->loaded);
 		took_ns = call(detector);
 	}

@@ -34,13 +34,15 @@ struct gs_error *gs_core_check(const struct gs_core *core, uint64_t offset, uint
 	uint64_t end;
 
 	if (__builtin_add_overflow(offset, size, &end))
-		return gs_error_create(GS_ERROR_TARGET, "damaged: %s lies at offset 0x%" PRIx64
-							" and takes 0x%" PRIx64 " bytes",
+		return gs_error_create(GS_ERROR_TARGET,
+				       "damaged: %s lies at offset 0x%" PRIx64
+				       " and takes 0x%" PRIx64 " bytes",
 				       what, offset, size);
 	if (end > core->size)
 		return gs_error_create(GS_ERROR_TARGET,
-				       "truncated: %s ends at byte %" PRIu64 " of the file, which has %" PRIu64
-				       " (%" PRIu64 " bytes are missing); copy it again",
+				       "truncated: %s ends at byte %" PRIu64
+				       " of the file, which has %" PRIu64 " (%" PRIu64
+				       " bytes are missing); copy it again",
 				       what, end, core->size, end - core->size);
 	return NULL;
 }
@@ -69,7 +71,8 @@ struct gs_error *gs_core_read(const struct gs_core *core, uint64_t offset, void 
 	return NULL;
 }
 
-struct gs_error *gs_core_create(struct gs_core *core, struct gs_filemem *mem, struct gs_target **ret)
+struct gs_error *gs_core_create(struct gs_core *core, struct gs_filemem *mem,
+				struct gs_target **ret)
 {
 	uint32_t source;
 	struct gs_error *err =
@@ -112,7 +115,8 @@ static struct gs_error *read_head(const struct gs_core *core, char head[HEAD_SIZ
 			    "its header");
 }
 
-static struct gs_error *open_format(struct gs_core *core, const char *layout, struct gs_target **ret)
+static struct gs_error *open_format(struct gs_core *core, const char *layout,
+				    struct gs_target **ret)
 {
 	char head[HEAD_SIZE];
 	struct gs_error *err;
@@ -134,9 +138,10 @@ static struct gs_error *open_format(struct gs_core *core, const char *layout, st
 		if (memcmp(head, formats[i].magic, formats[i].len) == 0)
 			return formats[i].open(core, ret);
 	}
-	return gs_error_create(GS_ERROR_TARGET,
-			       "unknown format; understood are ELF64 vmcores, cores compressed by "
-			       "makedumpfile, LiME, and raw images with --layout PHYS:SIZE[@OFFSET][,...]");
+	return gs_error_create(
+		GS_ERROR_TARGET,
+		"unknown format; understood are ELF64 vmcores, cores compressed by "
+		"makedumpfile, LiME, and raw images with --layout PHYS:SIZE[@OFFSET][,...]");
 }
 
 struct gs_error *gs_core_open(const char *rest, const struct gs_target_options *options,

@@ -38,7 +38,8 @@ struct gs_filemem;
  *
  * @param mem From malloc(), with ranges but no sources; always taken, also on error.
  */
-struct gs_error *gs_core_create(struct gs_core *core, struct gs_filemem *mem, struct gs_target **ret);
+struct gs_error *gs_core_create(struct gs_core *core, struct gs_filemem *mem,
+				struct gs_target **ret);
 
 /** ELF64 vmcore as /proc/vmcore, makedumpfile -E and QEMU's dump-guest-memory write it. */
 struct gs_error *gs_elf_open(struct gs_core *core, struct gs_target **ret);

@@ -15,17 +15,20 @@ static struct gs_error *check_header(const Elf64_Ehdr *ehdr)
 		return gs_error_create(GS_ERROR_TARGET,
 				       "is a 32-bit ELF file; only x86-64 kernels are understood");
 	if (ehdr->e_ident[EI_DATA] != ELFDATA2LSB)
-		return gs_error_create(GS_ERROR_TARGET,
-				       "is a big-endian ELF file; only x86-64 kernels are understood");
+		return gs_error_create(
+			GS_ERROR_TARGET,
+			"is a big-endian ELF file; only x86-64 kernels are understood");
 	if (ehdr->e_machine != EM_X86_64)
-		return gs_error_create(GS_ERROR_TARGET,
-				       "is an ELF file of machine %u; only x86-64 (%u) is understood",
-				       ehdr->e_machine, EM_X86_64);
+		return gs_error_create(
+			GS_ERROR_TARGET,
+			"is an ELF file of machine %u; only x86-64 (%u) is understood",
+			ehdr->e_machine, EM_X86_64);
 	if (ehdr->e_type != ET_CORE)
-		return gs_error_create(GS_ERROR_TARGET,
-				       "is an ELF file of type %u, not a core (%u); give the vmcore, "
-				       "not the kernel or a program",
-				       ehdr->e_type, ET_CORE);
+		return gs_error_create(
+			GS_ERROR_TARGET,
+			"is an ELF file of type %u, not a core (%u); give the vmcore, "
+			"not the kernel or a program",
+			ehdr->e_type, ET_CORE);
 	if (ehdr->e_phentsize != sizeof(Elf64_Phdr))
 		return gs_error_create(GS_ERROR_TARGET,
 				       "damaged: program headers of %u bytes instead of %zu",
@@ -88,8 +91,8 @@ static struct gs_error *add_segment(const struct gs_core *core, uint64_t number,
 		uint64_t rest;
 
 		if (__builtin_add_overflow(phdr->p_paddr, size, &rest))
-			return gs_error_create(GS_ERROR_TARGET, "damaged: %s goes beyond all memory",
-					       what);
+			return gs_error_create(GS_ERROR_TARGET,
+					       "damaged: %s goes beyond all memory", what);
 		err = gs_ranges_add(&mem->ranges, &(struct gs_range){
 							  .phys = rest,
 							  .size = phdr->p_memsz - size,
@@ -100,7 +103,8 @@ static struct gs_error *add_segment(const struct gs_core *core, uint64_t number,
 }
 
 static struct gs_error *add_segments(const struct gs_core *core, const Elf64_Ehdr *ehdr,
-				     uint64_t count, struct gs_filemem *mem, struct summary *summary)
+				     uint64_t count, struct gs_filemem *mem,
+				     struct summary *summary)
 {
 	Elf64_Phdr phdrs[64];
 	uint64_t size;
@@ -144,10 +148,12 @@ struct gs_error *gs_elf_open(struct gs_core *core, struct gs_target **ret)
 	if (err)
 		return err;
 	if (summary.loads == 0)
-		return gs_error_create(GS_ERROR_TARGET, "holds no memory: it has no PT_LOAD segment");
-	if (summary.loads > 1 && !summary.any_phys)
 		return gs_error_create(GS_ERROR_TARGET,
-				       "is the core of a process, not of a kernel: its segments have no "
-				       "physical addresses");
+				       "holds no memory: it has no PT_LOAD segment");
+	if (summary.loads > 1 && !summary.any_phys)
+		return gs_error_create(
+			GS_ERROR_TARGET,
+			"is the core of a process, not of a kernel: its segments have no "
+			"physical addresses");
 	return gs_core_create(core, no_cleanup_ptr(mem), ret);
 }

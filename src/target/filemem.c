@@ -88,7 +88,8 @@ static struct gs_error *source_map(struct gs_source *source, uint64_t begin, uin
 	begin -= begin % unit;
 	end += (unit - end % unit) % unit;
 
-	void *map = mmap(NULL, end - begin, PROT_READ, MAP_SHARED | MAP_NORESERVE, source->fd, begin);
+	void *map =
+		mmap(NULL, end - begin, PROT_READ, MAP_SHARED | MAP_NORESERVE, source->fd, begin);
 
 	if (map == MAP_FAILED)
 		return gs_error_errno(GS_ERROR_TARGET, errno, "%s: cannot map %" PRIu64 " bytes",
@@ -112,10 +113,11 @@ static struct gs_error *check_holes_known(const struct gs_source *source)
 		return gs_error_errno(GS_ERROR_TARGET, errno, "%s", source->name);
 	if ((uint64_t)st.st_blocks * 512 >= source->size)
 		return NULL;
-	return gs_error_create(GS_ERROR_TARGET,
-			       "%s: lies on hugetlbfs with holes that cannot be told from data; copy it "
-			       "to another file system first",
-			       source->name);
+	return gs_error_create(
+		GS_ERROR_TARGET,
+		"%s: lies on hugetlbfs with holes that cannot be told from data; copy it "
+		"to another file system first",
+		source->name);
 }
 
 static struct gs_error *map_sources(struct gs_filemem *mem)
@@ -192,8 +194,8 @@ static bool filemem_next(void *self, size_t index, uint64_t page, uint64_t limit
 	const struct gs_range *range = &mem->ranges.ranges[index];
 	uint64_t data, hole;
 
-	if (!source_next_data(&mem->sources[range->source],
-			      range->offset + (page << GS_PAGE_SHIFT), &data, &hole))
+	if (!source_next_data(&mem->sources[range->source], range->offset + (page << GS_PAGE_SHIFT),
+			      &data, &hole))
 		return false;
 
 	// An ELF core need not hold pages at page-aligned offsets: a page with any data counts.
@@ -277,7 +279,8 @@ static bool copy_fill(void *self, uint64_t phys, void *page)
 		else
 			high = middle;
 	}
-	for (; low < mem->ranges.count && mem->ranges.ranges[low].phys < phys + GS_PAGE_SIZE; low++) {
+	for (; low < mem->ranges.count && mem->ranges.ranges[low].phys < phys + GS_PAGE_SIZE;
+	     low++) {
 		const struct gs_range *range = &mem->ranges.ranges[low];
 		uint64_t begin = range->phys > phys ? range->phys : phys;
 		uint64_t end = range->phys + range->size;
@@ -288,8 +291,8 @@ static bool copy_fill(void *self, uint64_t phys, void *page)
 			continue;
 		// pread() and no mapping: it allocates no hole and cannot raise SIGBUS.
 		if (pread(mem->sources[range->source].fd, (char *)page + (begin - phys),
-			  end - begin, range->offset + (begin - range->phys)) !=
-		    (ssize_t)(end - begin))
+			  end - begin,
+			  range->offset + (begin - range->phys)) != (ssize_t)(end - begin))
 			return false;
 		any = true;
 	}

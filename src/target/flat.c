@@ -52,9 +52,10 @@ static struct gs_error *copy_bytes(const struct gs_core *core, uint64_t offset, 
 			ssize_t n = pwrite(out, buf + done, chunk - done, out_offset + done);
 
 			if (n < 0 && errno != EINTR)
-				return gs_error_errno(GS_ERROR_OTHER, errno,
-						      "cannot expand the flattened core in $TMPDIR or "
-						      "/var/tmp; expand it with makedumpfile -R");
+				return gs_error_errno(
+					GS_ERROR_OTHER, errno,
+					"cannot expand the flattened core in $TMPDIR or "
+					"/var/tmp; expand it with makedumpfile -R");
 			done += n > 0 ? n : 0;
 		}
 		offset += chunk;
@@ -84,7 +85,8 @@ static struct gs_error *expand_to(const struct gs_core *core, int out, uint64_t 
 			break;
 		if (to < 0 || to > FLAT_OFFSET_MAX || size <= 0 || size > FLAT_OFFSET_MAX)
 			return gs_error_create(GS_ERROR_TARGET,
-					       "damaged: a block of %" PRId64 " bytes for offset %" PRId64,
+					       "damaged: a block of %" PRId64
+					       " bytes for offset %" PRId64,
 					       size, to);
 		err = gs_core_check(core, offset, size, "a block of data");
 		if (!err)
@@ -102,24 +104,26 @@ static struct gs_error *expand_to(const struct gs_core *core, int out, uint64_t 
 struct gs_error *gs_flat_expand(struct gs_core *core)
 {
 	struct flat_header header;
-	struct gs_error *err = gs_core_read(core, 0, &header, sizeof(header), "the flattened header");
+	struct gs_error *err =
+		gs_core_read(core, 0, &header, sizeof(header), "the flattened header");
 
 	if (err)
 		return err;
 	if ((int64_t)be64toh(header.type) != FLAT_TYPE ||
 	    (int64_t)be64toh(header.version) != FLAT_VERSION)
-		return gs_error_create(GS_ERROR_TARGET,
-				       "is in a flattened format of unknown type %" PRId64
-				       " version %" PRId64,
-				       (int64_t)be64toh(header.type), (int64_t)be64toh(header.version));
+		return gs_error_create(
+			GS_ERROR_TARGET,
+			"is in a flattened format of unknown type %" PRId64 " version %" PRId64,
+			(int64_t)be64toh(header.type), (int64_t)be64toh(header.version));
 
 	_cleanup_close_ int out = open_unnamed();
 	uint64_t size;
 
 	if (out < 0)
-		return gs_error_errno(GS_ERROR_OTHER, errno,
-				      "cannot expand the flattened core in $TMPDIR or /var/tmp; expand "
-				      "it with makedumpfile -R");
+		return gs_error_errno(
+			GS_ERROR_OTHER, errno,
+			"cannot expand the flattened core in $TMPDIR or /var/tmp; expand "
+			"it with makedumpfile -R");
 	err = expand_to(core, out, &size);
 	if (err)
 		return err;

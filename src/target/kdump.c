@@ -104,8 +104,8 @@ static uint64_t desc_offset(const struct kdump *kdump, uint64_t pfn)
 
 static struct gs_error *find_page(const struct kdump *kdump, uint64_t pfn, struct page_desc *ret)
 {
-	struct gs_error *err = gs_core_read(&kdump->core, desc_offset(kdump, pfn), ret, sizeof(*ret),
-					    "the descriptor of a page");
+	struct gs_error *err = gs_core_read(&kdump->core, desc_offset(kdump, pfn), ret,
+					    sizeof(*ret), "the descriptor of a page");
 
 	if (err)
 		return err;
@@ -182,15 +182,17 @@ static const struct gs_lazy_ops kdump_ops = {
 static struct gs_error *check_header(const struct disk_dump_header *header)
 {
 	if (strncmp(header->utsname[4], "x86_64", sizeof(header->utsname[4])) != 0)
-		return gs_error_create(GS_ERROR_TARGET,
-				       "is of a machine of type \"%.64s\"; only x86_64 is understood",
-				       header->utsname[4]);
+		return gs_error_create(
+			GS_ERROR_TARGET,
+			"is of a machine of type \"%.64s\"; only x86_64 is understood",
+			header->utsname[4]);
 	if (header->block_size != BLOCK)
 		return gs_error_create(GS_ERROR_TARGET, "damaged: blocks of %u bytes, not 4096",
 				       header->block_size);
 	if (header->sub_hdr_size == 0 || header->bitmap_blocks < 2 || header->bitmap_blocks % 2 ||
 	    header->bitmap_blocks > BITMAP_BLOCKS_MAX)
-		return gs_error_create(GS_ERROR_TARGET, "damaged: a header of %u and bitmaps of %u blocks",
+		return gs_error_create(GS_ERROR_TARGET,
+				       "damaged: a header of %u and bitmaps of %u blocks",
 				       header->sub_hdr_size, header->bitmap_blocks);
 	return NULL;
 }
@@ -234,12 +236,12 @@ static struct gs_error *read_ranges(struct kdump *kdump, struct gs_ranges *range
 {
 	for (uint64_t first = 0, last; next_run(kdump->machine, kdump->bits, &first, &last);
 	     first = last) {
-		struct gs_error *err = gs_ranges_add(ranges, &(struct gs_range){
-								     .phys = first << GS_PAGE_SHIFT,
-								     .size = (last - first)
-									     << GS_PAGE_SHIFT,
-								     .source = GS_SOURCE_NONE,
-							     });
+		struct gs_error *err =
+			gs_ranges_add(ranges, &(struct gs_range){
+						      .phys = first << GS_PAGE_SHIFT,
+						      .size = (last - first) << GS_PAGE_SHIFT,
+						      .source = GS_SOURCE_NONE,
+					      });
 
 		if (err)
 			return err;
@@ -253,7 +255,8 @@ static struct gs_error *check_last_page(const struct kdump *kdump)
 	uint64_t last_page = UINT64_MAX;
 	struct page_desc desc;
 
-	for (uint64_t first = 0, last; next_run(kdump->file, kdump->bits, &first, &last); first = last)
+	for (uint64_t first = 0, last; next_run(kdump->file, kdump->bits, &first, &last);
+	     first = last)
 		last_page = last - 1;
 	if (last_page == UINT64_MAX)
 		return gs_error_create(GS_ERROR_TARGET, "holds no page");
@@ -264,17 +267,17 @@ static struct gs_error *read_headers(struct kdump *kdump, struct gs_ranges *rang
 {
 	struct disk_dump_header header;
 	struct kdump_sub_header sub;
-	struct gs_error *err =
-		gs_core_read(&kdump->core, 0, &header, sizeof(header), "its header");
+	struct gs_error *err = gs_core_read(&kdump->core, 0, &header, sizeof(header), "its header");
 
 	if (!err)
 		err = check_header(&header);
 	if (!err)
 		err = gs_core_read(&kdump->core, BLOCK, &sub, sizeof(sub), "its second header");
 	if (!err && sub.split)
-		return gs_error_create(GS_ERROR_TARGET,
-				       "is one part of a split dump; join the parts with makedumpfile "
-				       "--reassemble");
+		return gs_error_create(
+			GS_ERROR_TARGET,
+			"is one part of a split dump; join the parts with makedumpfile "
+			"--reassemble");
 	if (!err)
 		err = read_bitmaps(kdump, &header);
 	if (!err)

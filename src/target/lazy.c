@@ -131,9 +131,10 @@ static struct gs_error *init_segments(struct lazy *lazy, const struct gs_ranges 
 
 		total += range->size;
 		if (total > LAZY_BYTES_MAX)
-			return gs_error_address(GS_ERROR_TARGET, range->phys,
-						"says that it holds more than 64 TiB of memory; it is "
-						"damaged");
+			return gs_error_address(
+				GS_ERROR_TARGET, range->phys,
+				"says that it holds more than 64 TiB of memory; it is "
+				"damaged");
 
 		struct gs_error *err = init_segment(lazy, range);
 

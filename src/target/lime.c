@@ -22,10 +22,11 @@ struct lime_header {
 static struct gs_error *check_header(const struct lime_header *header, uint64_t offset)
 {
 	if (header->magic != LIME_MAGIC)
-		return gs_error_create(GS_ERROR_TARGET,
-				       "damaged: no LiME header where the next range begins (byte %" PRIu64
-				       " of the file)",
-				       offset);
+		return gs_error_create(
+			GS_ERROR_TARGET,
+			"damaged: no LiME header where the next range begins (byte %" PRIu64
+			" of the file)",
+			offset);
 	if (header->version != LIME_VERSION)
 		return gs_error_create(GS_ERROR_TARGET,
 				       "is LiME version %u; only version %d is understood",

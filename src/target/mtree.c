@@ -48,8 +48,8 @@ static struct gs_error *bad_line(const struct line *line)
 	int len = line->len < 120 ? (int)line->len : 120;
 
 	return gs_error_create(GS_ERROR_TARGET,
-			       "QEMU's \"info mtree -f\" has a line that makes no sense: \"%.*s\"", len,
-			       line->text);
+			       "QEMU's \"info mtree -f\" has a line that makes no sense: \"%.*s\"",
+			       len, line->text);
 }
 
 // A line is "  <first>-<last> (prio <n>, <type>): <region>[ @<offset>][ <accelerator>]".
@@ -125,8 +125,9 @@ struct gs_error *gs_mtree_parse(const char *text, struct gs_mtree_range **ret, s
 	struct line line;
 
 	if (!find_view(&text))
-		return gs_error_create(GS_ERROR_TARGET,
-				       "QEMU's \"info mtree -f\" shows no address space \"memory\"");
+		return gs_error_create(
+			GS_ERROR_TARGET,
+			"QEMU's \"info mtree -f\" shows no address space \"memory\"");
 	while (next_line(&text, &line) && line_begins(&line, "  ")) {
 		struct gs_mtree_range range;
 		bool ram;

@@ -46,9 +46,9 @@ static struct gs_error *no_access(pid_t pid, int err)
 {
 	if (err == ENOENT || err == ESRCH)
 		return gs_error_create(GS_ERROR_TARGET, "QEMU (process %d) is gone", pid);
-	return gs_error_errno(GS_ERROR_TARGET, err,
-			      "may not look into QEMU (process %d); run as root or as the user of QEMU",
-			      pid);
+	return gs_error_errno(
+		GS_ERROR_TARGET, err,
+		"may not look into QEMU (process %d); run as root or as the user of QEMU", pid);
 }
 
 static struct gs_error *read_lines(FILE *file, struct gs_vmas *vmas)
@@ -160,7 +160,8 @@ static int open_descriptor(pid_t pid, const struct gs_vma *vma)
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, (int)n);
 		// Opening a device may do things: look before.
-		if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_ino != vma->inode)
+		if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
+		    (uint64_t)st.st_ino != vma->inode)
 			continue;
 
 		int fd = try_open(path, vma);
@@ -185,9 +186,10 @@ struct gs_error *gs_vma_open(pid_t pid, const struct gs_vma *vma, int *ret)
 	if (fd < 0 && (errno == EACCES || errno == EPERM))
 		return no_access(pid, errno);
 	if (fd < 0)
-		return gs_error_errno(GS_ERROR_TARGET, errno,
-				      "cannot open the file that QEMU (process %d) has mapped at 0x%" PRIx64,
-				      pid, vma->begin);
+		return gs_error_errno(
+			GS_ERROR_TARGET, errno,
+			"cannot open the file that QEMU (process %d) has mapped at 0x%" PRIx64, pid,
+			vma->begin);
 	*ret = fd;
 	return NULL;
 }

@@ -75,7 +75,8 @@ static struct gs_error *add_backend(struct guest *guest, struct json_object *ite
 	struct json_object *id, *share;
 
 	// The id is absent for backends that QEMU made by itself and that have no name.
-	if (!json_object_object_get_ex(item, "id", &id) || !json_object_is_type(id, json_type_string))
+	if (!json_object_object_get_ex(item, "id", &id) ||
+	    !json_object_is_type(id, json_type_string))
 		return NULL;
 
 	struct backend backend = {
@@ -167,10 +168,11 @@ static struct gs_error *ask_guest(const char *path, struct guest *guest)
 		return err;
 	guest->pid = gs_qmp_peer(qmp);
 	if (guest->pid <= 0)
-		return gs_error_create(GS_ERROR_TARGET,
-				       "QEMU behind %s runs in another PID namespace; run gpusentinel "
-				       "where QEMU's process can be seen",
-				       path);
+		return gs_error_create(
+			GS_ERROR_TARGET,
+			"QEMU behind %s runs in another PID namespace; run gpusentinel "
+			"where QEMU's process can be seen",
+			path);
 	err = gs_qmp_human(qmp, "info mtree -f", &guest->mtree);
 	if (!err)
 		err = gs_mtree_parse(guest->mtree, &guest->ranges, &guest->range_count);
@@ -180,10 +182,11 @@ static struct gs_error *ask_guest(const char *path, struct guest *guest)
 		struct backend *backend = find_backend(guest, &guest->ranges[i]);
 
 		if (backend && !backend->share)
-			return gs_error_create(GS_ERROR_TARGET,
-					       "QEMU's memory backend %s is private to it; start QEMU "
-					       "with share=on",
-					       backend->id);
+			return gs_error_create(
+				GS_ERROR_TARGET,
+				"QEMU's memory backend %s is private to it; start QEMU "
+				"with share=on",
+				backend->id);
 		if (backend && !backend->placed)
 			err = place_backend(qmp, backend, &guest->ranges[i]);
 	}
@@ -192,10 +195,11 @@ static struct gs_error *ask_guest(const char *path, struct guest *guest)
 
 static struct gs_error *not_mapped(const struct guest *guest, const struct backend *backend)
 {
-	return gs_error_create(GS_ERROR_TARGET,
-			       "process %d, which listens on the QMP socket, has not mapped memory "
-			       "backend %s; let QEMU open the socket itself (-qmp unix:PATH,server,nowait)",
-			       guest->pid, backend->id);
+	return gs_error_create(
+		GS_ERROR_TARGET,
+		"process %d, which listens on the QMP socket, has not mapped memory "
+		"backend %s; let QEMU open the socket itself (-qmp unix:PATH,server,nowait)",
+		guest->pid, backend->id);
 }
 
 static bool same_inode(const struct gs_vma *a, const struct gs_vma *b)
@@ -288,7 +292,8 @@ static struct gs_error *add_range(const struct guest *guest, const struct gs_mtr
 
 	if (__builtin_add_overflow(offset, range->size, &end) || end > source->size)
 		return gs_error_create(GS_ERROR_TARGET,
-				       "%s has %" PRIu64 " bytes, but QEMU uses it beyond; the file was "
+				       "%s has %" PRIu64
+				       " bytes, but QEMU uses it beyond; the file was "
 				       "truncated",
 				       source->name, source->size);
 	return gs_ranges_add(&mem->ranges, &(struct gs_range){
@@ -310,10 +315,11 @@ static struct gs_error *open_memory(const struct guest *guest, struct gs_target 
 	if (err)
 		return err;
 	if (mem->ranges.count == 0)
-		return gs_error_create(GS_ERROR_TARGET,
-				       "QEMU gives the guest no memory backend; start it with -object "
-				       "memory-backend-memfd,id=ram0,size=SIZE,share=on -machine "
-				       "memory-backend=ram0");
+		return gs_error_create(
+			GS_ERROR_TARGET,
+			"QEMU gives the guest no memory backend; start it with -object "
+			"memory-backend-memfd,id=ram0,size=SIZE,share=on -machine "
+			"memory-backend=ram0");
 	return gs_filemem_create(no_cleanup_ptr(mem), ret);
 }
 
@@ -324,8 +330,9 @@ static struct gs_error *socket_path(const char *rest, char **ret)
 		return *ret ? NULL : &gs_enomem;
 	}
 	if (!*rest || strcmp(rest, ".") == 0 || strcmp(rest, "..") == 0)
-		return gs_error_create(GS_ERROR_USAGE, "give the name of a guest or the path of a QMP "
-						       "socket");
+		return gs_error_create(GS_ERROR_USAGE,
+				       "give the name of a guest or the path of a QMP "
+				       "socket");
 
 	const char *lab = getenv("GPUSENTINEL_LAB");
 
@@ -339,10 +346,11 @@ static struct gs_error *socket_path(const char *rest, char **ret)
 		return &gs_enomem;
 	}
 	if (access(path, F_OK) < 0 && errno == ENOENT)
-		return gs_error_create(GS_ERROR_TARGET,
-				       "no guest of that name in %s (\"lab/guest list\" shows them); for "
-				       "another QEMU give qemu:/path/to/qmp.sock",
-				       lab);
+		return gs_error_create(
+			GS_ERROR_TARGET,
+			"no guest of that name in %s (\"lab/guest list\" shows them); for "
+			"another QEMU give qemu:/path/to/qmp.sock",
+			lab);
 	*ret = no_cleanup_ptr(path);
 	return NULL;
 }
@@ -354,8 +362,9 @@ struct gs_error *gs_qemu_open(const char *rest, const struct gs_target_options *
 	_cleanup_free_ char *path = NULL;
 
 	if (gs_target_layout(options))
-		return gs_error_create(GS_ERROR_USAGE, "a layout is for raw images (core:FILE); QEMU "
-						       "tells its own");
+		return gs_error_create(GS_ERROR_USAGE,
+				       "a layout is for raw images (core:FILE); QEMU "
+				       "tells its own");
 
 	struct gs_error *err = socket_path(rest, &path);
 

@@ -115,8 +115,9 @@ static bool receive_line(struct gs_qmp *qmp, int64_t deadline, const char **ret,
 	size_t searched = qmp->used;
 
 	for (;;) {
-		char *end = qmp->len > searched ?
-				    memchr(qmp->buf + searched, '\n', qmp->len - searched) : NULL;
+		char *end = qmp->len > searched
+				    ? memchr(qmp->buf + searched, '\n', qmp->len - searched)
+				    : NULL;
 
 		if (end) {
 			*ret = qmp->buf + qmp->used;
@@ -169,19 +170,20 @@ static struct gs_error *connect_error(const char *path, int err)
 		return gs_error_errno(GS_ERROR_TARGET, err,
 				      "QMP socket %s; run as root or as the user of QEMU", path);
 	if (err == ECONNREFUSED)
-		return gs_error_create(GS_ERROR_TARGET,
-				       "nobody listens on QMP socket %s; is the guest still running?",
-				       path);
+		return gs_error_create(
+			GS_ERROR_TARGET,
+			"nobody listens on QMP socket %s; is the guest still running?", path);
 	return gs_error_errno(GS_ERROR_TARGET, err, "QMP socket %s", path);
 }
 
 static struct gs_error *held(const char *path, int timeout_ms)
 {
-	return gs_error_create(GS_ERROR_TARGET,
-			       "no greeting on QMP socket %s within %d s: another client (libvirt, a "
-			       "monitor) holds it, or QEMU is stopped; start QEMU with a QMP socket for "
-			       "gpusentinel: -qmp unix:PATH,server,nowait",
-			       path, (timeout_ms + 999) / 1000);
+	return gs_error_create(
+		GS_ERROR_TARGET,
+		"no greeting on QMP socket %s within %d s: another client (libvirt, a "
+		"monitor) holds it, or QEMU is stopped; start QEMU with a QMP socket for "
+		"gpusentinel: -qmp unix:PATH,server,nowait",
+		path, (timeout_ms + 999) / 1000);
 }
 
 static struct gs_error *connect_socket(struct gs_qmp *qmp, const char *path, int64_t deadline)
@@ -237,14 +239,16 @@ static struct gs_error *greet(struct gs_qmp *qmp, const char *path, int64_t dead
 			return err;
 	}
 	if (!wait_for(qmp, POLLIN, deadline))
-		return errno == ETIMEDOUT ? held(path, qmp->timeout_ms) : connect_error(path, errno);
+		return errno == ETIMEDOUT ? held(path, qmp->timeout_ms)
+					  : connect_error(path, errno);
 
 	struct gs_error *err = receive(qmp, deadline, &greeting);
 
 	if (err)
 		return gs_error_prefix(err, "QMP socket %s", path);
 	if (!json_object_object_get_ex(greeting, "QMP", NULL))
-		return gs_error_create(GS_ERROR_TARGET, "what listens on %s does not speak QMP", path);
+		return gs_error_create(GS_ERROR_TARGET, "what listens on %s does not speak QMP",
+				       path);
 
 	_cleanup_json_ struct json_object *nothing = NULL;
 

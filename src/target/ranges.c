@@ -22,10 +22,11 @@ struct gs_error *gs_ranges_add(struct gs_ranges *ranges, const struct gs_range *
 	if (range->size == 0)
 		return NULL;
 	if (__builtin_add_overflow(range->phys, range->size, &end) || end > GS_PHYS_MAX)
-		return gs_error_address(GS_ERROR_TARGET, range->phys,
-					"memory of %" PRIu64 " bytes at physical address 0x%" PRIx64
-					" lies outside the 52-bit address space; the layout is damaged",
-					range->size, range->phys);
+		return gs_error_address(
+			GS_ERROR_TARGET, range->phys,
+			"memory of %" PRIu64 " bytes at physical address 0x%" PRIx64
+			" lies outside the 52-bit address space; the layout is damaged",
+			range->size, range->phys);
 	if (!gs_array_push(ranges->ranges, ranges->count, ranges->capacity, *range))
 		return &gs_enomem;
 	return NULL;
@@ -109,7 +110,8 @@ static bool append_piece(struct gs_ranges *out, const struct gs_range *range, ui
 	struct gs_range piece = {
 		.phys = phys,
 		.size = end - phys,
-		.offset = range->source == GS_SOURCE_NONE ? 0 : range->offset + (phys - range->phys),
+		.offset =
+			range->source == GS_SOURCE_NONE ? 0 : range->offset + (phys - range->phys),
 		.source = range->source,
 	};
 	struct gs_range *last = out->count ? &out->ranges[out->count - 1] : NULL;
@@ -138,12 +140,12 @@ static bool sweep(const struct gs_ranges *in, struct gs_ranges *out)
 	for (size_t i = 0; i < in->count; i++) {
 		const struct gs_range *range = &in->ranges[i];
 
-		boundaries[2 * i] = (struct boundary){range->phys, i, true};
-		boundaries[2 * i + 1] = (struct boundary){range->phys + range->size, i, false};
+		boundaries[2 * i] = (struct boundary){ range->phys, i, true };
+		boundaries[2 * i + 1] = (struct boundary){ range->phys + range->size, i, false };
 	}
 	qsort(boundaries, total, sizeof(*boundaries), compare_boundaries);
 
-	struct heap heap = {in->ranges, items, 0};
+	struct heap heap = { in->ranges, items, 0 };
 
 	for (size_t i = 0; i < total; i++) {
 		if (boundaries[i].begins)

@@ -12,10 +12,11 @@
 
 static struct gs_error *bad_layout(const char *layout, const char *at, const char *why)
 {
-	return gs_error_create(GS_ERROR_USAGE,
-			       "layout \"%s\": %s at \"%s\"; it is PHYS:SIZE[@OFFSET][,...] in bytes, for "
-			       "example 0:2G,4G:2G@2G",
-			       layout, why, at);
+	return gs_error_create(
+		GS_ERROR_USAGE,
+		"layout \"%s\": %s at \"%s\"; it is PHYS:SIZE[@OFFSET][,...] in bytes, for "
+		"example 0:2G,4G:2G@2G",
+		layout, why, at);
 }
 
 // One "PHYS:SIZE[@OFFSET]"; range->offset holds where the last one ended.
@@ -51,7 +52,8 @@ static struct gs_error *check_overlap(const char *layout, const struct gs_ranges
 				return gs_error_create(GS_ERROR_USAGE,
 						       "layout \"%s\": physical address 0x%" PRIx64
 						       " is there twice",
-						       layout, a->phys > b->phys ? a->phys : b->phys);
+						       layout,
+						       a->phys > b->phys ? a->phys : b->phys);
 		}
 	}
 	return NULL;

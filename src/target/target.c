@@ -54,9 +54,9 @@ struct gs_error *gs_target_open(const char *spec, const struct gs_target_options
 		(*ret)->spec = no_cleanup_ptr(copy);
 		return NULL;
 	}
-	return gs_error_create(GS_ERROR_USAGE,
-			       "%s: not a target; give qemu:NAME, qemu:/path/to/qmp.sock or core:FILE",
-			       spec);
+	return gs_error_create(
+		GS_ERROR_USAGE,
+		"%s: not a target; give qemu:NAME, qemu:/path/to/qmp.sock or core:FILE", spec);
 }
 
 static uint64_t segment_pages(const struct gs_segment *segment)
@@ -159,7 +159,8 @@ const void *gs_target_map(struct gs_target *target, uint64_t phys, uint64_t size
 
 	uint64_t offset = phys - segment->phys;
 
-	for (uint64_t page = offset >> GS_PAGE_SHIFT; page << GS_PAGE_SHIFT < offset + size; page++) {
+	for (uint64_t page = offset >> GS_PAGE_SHIFT; page << GS_PAGE_SHIFT < offset + size;
+	     page++) {
 		if (!gs_target_fault(target, index, page))
 			return NULL;
 	}
@@ -224,8 +225,8 @@ bool gs_target_next_present(struct gs_target *target, uint64_t phys, uint64_t *r
 	aligned &= ~(GS_PAGE_SIZE - 1);
 	for (size_t index = find_segment(target, aligned); index < target->count; index++) {
 		const struct gs_segment *segment = &target->segments[index];
-		uint64_t page = aligned > segment->phys ?
-					(aligned - segment->phys) >> GS_PAGE_SHIFT : 0;
+		uint64_t page =
+			aligned > segment->phys ? (aligned - segment->phys) >> GS_PAGE_SHIFT : 0;
 
 		page = next_in_segment(target, index, page);
 		if (page < segment_pages(segment)) {

@@ -39,8 +39,7 @@ static inline bool gs_array_reserve(void *array, size_t count, size_t *capacity,
 }
 
 /** Append @p value to the array @p a with @p n elements of which @p cap fit; false if memory is short. */
-#define gs_array_push(a, n, cap, value)                                           \
-	(gs_array_reserve(&(a), (n), &(cap), sizeof(*(a))) ? ((a)[(n)++] = (value), true) \
-							   : false)
+#define gs_array_push(a, n, cap, value) \
+	(gs_array_reserve(&(a), (n), &(cap), sizeof(*(a))) ? ((a)[(n)++] = (value), true) : false)
 
 #endif

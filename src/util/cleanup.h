@@ -59,19 +59,19 @@ static inline void gs_cleanup_error(struct gs_error **err)
 #define _cleanup_error_ _cleanup_(gs_cleanup_error)
 
 /** Hand over a pointer that has a cleanup: gives its value and leaves NULL behind. */
-#define no_cleanup_ptr(p)                      \
-	({                                     \
-		__typeof__(p) __taken = (p);   \
-		(p) = NULL;                    \
-		__taken;                       \
+#define no_cleanup_ptr(p)                    \
+	({                                   \
+		__typeof__(p) __taken = (p); \
+		(p) = NULL;                  \
+		__taken;                     \
 	})
 
 /** Hand over a file descriptor that has a cleanup: gives its value and leaves -1 behind. */
-#define no_cleanup_fd(fd)            \
-	({                           \
-		int __taken = (fd);  \
-		(fd) = -1;           \
-		__taken;             \
+#define no_cleanup_fd(fd)           \
+	({                          \
+		int __taken = (fd); \
+		(fd) = -1;          \
+		__taken;            \
 	})
 
 #endif

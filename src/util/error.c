@@ -57,7 +57,8 @@ struct gs_error *gs_error_create(enum gs_error_code code, const char *format, ..
 	return error_new(code, message);
 }
 
-struct gs_error *gs_error_address(enum gs_error_code code, uint64_t address, const char *format, ...)
+struct gs_error *gs_error_address(enum gs_error_code code, uint64_t address, const char *format,
+				  ...)
 {
 	va_list ap;
 

@@ -52,7 +52,8 @@ static void fill(struct image *image, enum image_region region, uint64_t value)
 static void no_vmcoreinfo(struct image *image)
 {
 	// Every copy's name goes, the stale ones too.
-	for (uint8_t *at = image->bytes; (at = memmem(at, image->bytes + image->size - at, "VMCOREINFO", 10));)
+	for (uint8_t *at = image->bytes;
+	     (at = memmem(at, image->bytes + image->size - at, "VMCOREINFO", 10));)
 		memset(at, 'x', 10);
 }
 

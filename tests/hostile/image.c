@@ -14,7 +14,7 @@
 #include <gpusentinel/kernel_info.h>
 
 const char *const image_region_names[REGION_COUNT] = {
-	[REGION_NOTE] = "vmcoreinfo", [REGION_PAGE_TABLES] = "page tables",
+	[REGION_NOTE] = "vmcoreinfo",	[REGION_PAGE_TABLES] = "page tables",
 	[REGION_KALLSYMS] = "kallsyms", [REGION_BTF] = "btf",
 	[REGION_LISTS] = "lists",	[REGION_LOG] = "log",
 	[REGION_ANYWHERE] = "anywhere",
@@ -32,8 +32,8 @@ static void add_range(struct image *image, enum image_region region, uint8_t *by
 
 	// Grow at powers of two.
 	if (!(n & (n - 1))) {
-		image->ranges[region] = reallocarray(image->ranges[region], n ? 2 * n : 1,
-						     sizeof(**image->ranges));
+		image->ranges[region] =
+			reallocarray(image->ranges[region], n ? 2 * n : 1, sizeof(**image->ranges));
 		if (!image->ranges[region])
 			err(1, "ranges");
 	}
@@ -86,13 +86,12 @@ static void add_physical(struct image *image, enum image_region region, uint64_t
 {
 	uint8_t *bytes = image_physical(image, phys);
 
-	if (bytes && bytes >= image->bytes &&
-	    bytes + size <= image->bytes + image->size)
+	if (bytes && bytes >= image->bytes && bytes + size <= image->bytes + image->size)
 		add_range(image, region, bytes, size);
 }
 
-static void add_virtual(struct image *image,
-			enum image_region region, uint64_t address, uint64_t size)
+static void add_virtual(struct image *image, enum image_region region, uint64_t address,
+			uint64_t size)
 {
 	while (size) {
 		uint64_t chunk = GS_PAGE_SIZE - address % GS_PAGE_SIZE;

@@ -161,7 +161,8 @@ struct watch {
 };
 
 // Detector @only, or all of them if it is DETECTORS. False: the memory holds no kernel.
-static bool watch_open(struct watch *watch, const struct image *image, struct gs_fat **fats, uint64_t only)
+static bool watch_open(struct watch *watch, const struct image *image, struct gs_fat **fats,
+		       uint64_t only)
 {
 	struct gs_target_options options = { .size = sizeof(options) };
 	struct gs_kernel_options kernel_options = { .size = sizeof(kernel_options) };
@@ -230,9 +231,9 @@ static void watch_use(struct watch *watch, const struct image *image, struct pro
 	free(modules);
 	gs_kernel_symbolize(watch->kernel, image->pointers[random_below(image->pointer_count)],
 			    name, sizeof(name));
-	__atomic_add_fetch(watch->refused ? &progress->rejected :
-			   incomplete	  ? &progress->incomplete :
-					    &progress->complete,
+	__atomic_add_fetch(watch->refused ? &progress->rejected
+			   : incomplete	  ? &progress->incomplete
+					  : &progress->complete,
 			   1, __ATOMIC_RELAXED);
 }
 

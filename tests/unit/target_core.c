@@ -183,7 +183,8 @@ static void assert_elf_refused(const Elf64_Ehdr *ehdr, const Elf64_Phdr *phdrs, 
 static void elf_files_that_are_no_vmcore_are_refused(void **state)
 {
 	(void)state;
-	const Elf64_Phdr process[] = { elf_load(0, PAGE, PAGE, PAGE), elf_load(0, PAGE, PAGE, PAGE) };
+	const Elf64_Phdr process[] = { elf_load(0, PAGE, PAGE, PAGE),
+				       elf_load(0, PAGE, PAGE, PAGE) };
 	const Elf64_Phdr wraps = elf_load(0xffffffffffffe000, PAGE, PAGE, UINT64_MAX);
 	const Elf64_Phdr far = elf_load(PAGE, UINT64_MAX - 5, PAGE, PAGE);
 	const Elf64_Phdr part = elf_load(0x100, PAGE, 0x200, 0x200);

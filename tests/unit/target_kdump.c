@@ -322,7 +322,9 @@ static void a_page_larger_than_a_page_is_a_hole(void **state)
 {
 	(void)state;
 	struct image image = image_create();
-	struct page_desc desc = { .offset = DATA, .size = 2 * PAGE, .flags = DUMP_DH_COMPRESSED_ZLIB };
+	struct page_desc desc = { .offset = DATA,
+				  .size = 2 * PAGE,
+				  .flags = DUMP_DH_COMPRESSED_ZLIB };
 
 	write_kdump(&image);
 	image_write(&image, DESCS, &desc, sizeof(desc));

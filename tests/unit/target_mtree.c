@@ -4,15 +4,15 @@
 
 #include "target/mtree.h"
 
-#define IO_VIEW                                                \
-	"FlatView #0\r\n"                                      \
-	" AS \"I/O\", root: io\r\n"                            \
-	" Root memory region: io\r\n"                          \
+#define IO_VIEW                       \
+	"FlatView #0\r\n"             \
+	" AS \"I/O\", root: io\r\n"   \
+	" Root memory region: io\r\n" \
 	"  0000000000000000-000000000000ffff (prio 0, i/o): io\r\n\r\n"
 
-#define MEMORY_VIEW                     \
-	"FlatView #1\r\n"               \
-	" AS \"memory\", root: system\r\n" \
+#define MEMORY_VIEW                              \
+	"FlatView #1\r\n"                        \
+	" AS \"memory\", root: system\r\n"       \
 	" AS \"cpu-memory-0\", root: system\r\n" \
 	" Root memory region: system\r\n"
 
@@ -90,12 +90,12 @@ static void q35_with_4_gib_continues_at_4_gib(void **state)
 static void numa_nodes_are_regions_of_their_own(void **state)
 {
 	(void)state;
-	struct gs_mtree_range *r = parse(
-		MEMORY_VIEW
-		"  0000000000100000-000000003fffffff (prio 0, ram): r0 @0000000000100000\r\n"
-		"  0000000040000000-000000007fffffff (prio 0, ram): r1\r\n"
-		"  0000000100000000-000000013fffffff (prio 0, ram): r1 @0000000040000000\r\n",
-		3);
+	struct gs_mtree_range *r =
+		parse(MEMORY_VIEW
+		      "  0000000000100000-000000003fffffff (prio 0, ram): r0 @0000000000100000\r\n"
+		      "  0000000040000000-000000007fffffff (prio 0, ram): r1\r\n"
+		      "  0000000100000000-000000013fffffff (prio 0, ram): r1 @0000000040000000\r\n",
+		      3);
 
 	assert_range(&r[1], 0x40000000, 0x40000000, 0, "r1");
 	assert_range(&r[2], 0x100000000, 0x40000000, 0x40000000, "r1");
@@ -120,7 +120,8 @@ static void old_machine_types_name_the_region_by_its_path(void **state)
 {
 	(void)state;
 	struct gs_mtree_range *r = parse(
-		MEMORY_VIEW "  0000000000000000-00000000000bffff (prio 0, ram): /objects/ram0\r\n", 1);
+		MEMORY_VIEW "  0000000000000000-00000000000bffff (prio 0, ram): /objects/ram0\r\n",
+		1);
 
 	assert_range(&r[0], 0, 0xc0000, 0, "/objects/ram0");
 	free(r);
@@ -130,10 +131,9 @@ static void device_memory_and_romd_are_left_out_and_nv_ram_is_not(void **state)
 {
 	(void)state;
 	struct gs_mtree_range *r = parse(
-		MEMORY_VIEW
-		"  00000000000c0000-00000000000dffff (prio 1, ramd): vfio bar\n"
-		"  00000000ffc00000-00000000ffffffff (prio 0, romd): system.flash0\n"
-		"  0000000100000000-000000010fffffff (prio 0, nv-ram): nv0\n",
+		MEMORY_VIEW "  00000000000c0000-00000000000dffff (prio 1, ramd): vfio bar\n"
+			    "  00000000ffc00000-00000000ffffffff (prio 0, romd): system.flash0\n"
+			    "  0000000100000000-000000010fffffff (prio 0, nv-ram): nv0\n",
 		1);
 
 	assert_range(&r[0], 0x100000000, 0x10000000, 0, "nv0");
@@ -155,7 +155,8 @@ static void text_without_the_view_is_refused(void **state)
 	assert_bad("\n\n\n");
 	assert_bad(IO_VIEW);
 	assert_bad("FlatView #0\n AS \"memory\", root: system");
-	assert_bad("FlatView #0\n AS \"memory\", root: system\nFlatView #1\n Root memory region: x\n");
+	assert_bad(
+		"FlatView #0\n AS \"memory\", root: system\nFlatView #1\n Root memory region: x\n");
 }
 
 static void damaged_lines_are_refused(void **state)

@@ -57,8 +57,10 @@ static struct qemu qemu_start(const char *const *more)
 	static int number;
 	struct qemu qemu;
 	char qmp[96];
-	const char *argv[32] = { QEMU, "-S", "-accel", "tcg", "-nodefaults", "-no-user-config",
-				 "-display", "none", "-qmp", qmp };
+	const char *argv[32] = { QEMU,	     "-S",	    "-accel",
+				 "tcg",	     "-nodefaults", "-no-user-config",
+				 "-display", "none",	    "-qmp",
+				 qmp };
 	size_t n = 10;
 
 	snprintf(qemu.socket, sizeof(qemu.socket), "%s/qmp%d.sock", dir, number++);
@@ -99,8 +101,10 @@ static void assert_segment(struct gs_target *target, size_t index, uint64_t phys
 static void a_memfd_is_found_in_the_process(void **state)
 {
 	static const char *const args[] = {
-		"-machine", "pc,memory-backend=ram0", "-m", "64M",
-		"-object", "memory-backend-memfd,id=ram0,size=64M,share=on", NULL,
+		"-machine", "pc,memory-backend=ram0",
+		"-m",	    "64M",
+		"-object",  "memory-backend-memfd,id=ram0,size=64M,share=on",
+		NULL,
 	};
 
 	(void)state;
@@ -119,8 +123,10 @@ static void a_memfd_is_found_in_the_process(void **state)
 static void a_machine_beyond_2_gib_is_split_at_4_gib(void **state)
 {
 	static const char *const args[] = {
-		"-machine", "q35,memory-backend=ram0", "-m", "4G",
-		"-object", "memory-backend-memfd,id=ram0,size=4G,share=on", NULL,
+		"-machine", "q35,memory-backend=ram0",
+		"-m",	    "4G",
+		"-object",  "memory-backend-memfd,id=ram0,size=4G,share=on",
+		NULL,
 	};
 
 	(void)state;
@@ -145,8 +151,8 @@ static void a_ram_file_is_read_and_never_grown(void **state)
 
 	(void)state;
 	snprintf(file, sizeof(file), "/dev/shm/%s.ram", strrchr(dir, '/') + 1);
-	snprintf(object, sizeof(object), "memory-backend-file,id=ram0,size=64M,mem-path=%s,share=on",
-		 file);
+	snprintf(object, sizeof(object),
+		 "memory-backend-file,id=ram0,size=64M,mem-path=%s,share=on", file);
 
 	struct qemu qemu = qemu_start(args);
 	int fd = open(file, O_RDWR | O_CLOEXEC);
@@ -191,10 +197,13 @@ static void a_ram_file_is_read_and_never_grown(void **state)
 static void numa_nodes_have_backends_of_their_own(void **state)
 {
 	static const char *const args[] = {
-		"-machine", "q35", "-m", "3G",
-		"-object", "memory-backend-memfd,id=r0,size=1G,share=on",
-		"-object", "memory-backend-file,id=r1,size=2G,mem-path=/dev/shm,share=on",
-		"-numa", "node,memdev=r0", "-numa", "node,memdev=r1", NULL,
+		"-machine", "q35",
+		"-m",	    "3G",
+		"-object",  "memory-backend-memfd,id=r0,size=1G,share=on",
+		"-object",  "memory-backend-file,id=r1,size=2G,mem-path=/dev/shm,share=on",
+		"-numa",    "node,memdev=r0",
+		"-numa",    "node,memdev=r1",
+		NULL,
 	};
 
 	(void)state;
@@ -214,8 +223,10 @@ static void numa_nodes_have_backends_of_their_own(void **state)
 static void an_old_machine_type_names_backends_by_path(void **state)
 {
 	static const char *const args[] = {
-		"-machine", "pc-i440fx-3.1,memory-backend=ram0", "-m", "64M",
-		"-object", "memory-backend-memfd,id=ram0,size=64M,share=on", NULL,
+		"-machine", "pc-i440fx-3.1,memory-backend=ram0",
+		"-m",	    "64M",
+		"-object",  "memory-backend-memfd,id=ram0,size=64M,share=on",
+		NULL,
 	};
 
 	(void)state;
@@ -229,8 +240,10 @@ static void private_memory_is_refused(void **state)
 {
 	static const char *const by_default[] = { "-machine", "pc", "-m", "64M", NULL };
 	static const char *const backend[] = {
-		"-machine", "pc,memory-backend=ram0", "-m", "64M",
-		"-object", "memory-backend-memfd,id=ram0,size=64M,share=off", NULL,
+		"-machine", "pc,memory-backend=ram0",
+		"-m",	    "64M",
+		"-object",  "memory-backend-memfd,id=ram0,size=64M,share=off",
+		NULL,
 	};
 
 	(void)state;
@@ -318,11 +331,13 @@ static void what_does_not_speak_qmp_is_refused(void **state)
 	assert_refused_by_server("", "no answer");
 	assert_refused_by_server("SSH-2.0-OpenSSH_9.2\r\n", "does not speak QMP");
 	assert_refused_by_server("{}\n", "does not speak QMP");
-	assert_refused_by_server("[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\n", "does not speak QMP");
+	assert_refused_by_server("[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\n",
+				 "does not speak QMP");
 	assert_refused_by_server("{\"QMP\":{}}\n", "qmp_capabilities");
-	assert_refused_by_server("{\"QMP\":{}}\n{\"error\":{\"desc\":\"not\\ntoday\"}}\n", "not today");
-	assert_refused_by_server("{\"QMP\":{}}\n{\"event\":\"X\"}\n{\"return\":{}}\n{\"return\":5}\n",
-				 "no text");
+	assert_refused_by_server("{\"QMP\":{}}\n{\"error\":{\"desc\":\"not\\ntoday\"}}\n",
+				 "not today");
+	assert_refused_by_server(
+		"{\"QMP\":{}}\n{\"event\":\"X\"}\n{\"return\":{}}\n{\"return\":5}\n", "no text");
 	assert_refused_by_server("{\"QMP\":{}}\n{\"return\":{}}\n{\"return\":\"nonsense\"}\n",
 				 "no address space");
 }
@@ -330,8 +345,10 @@ static void what_does_not_speak_qmp_is_refused(void **state)
 static void names_are_guests_of_the_lab(void **state)
 {
 	static const char *const args[] = {
-		"-machine", "pc,memory-backend=ram0", "-m", "64M",
-		"-object", "memory-backend-memfd,id=ram0,size=64M,share=on", NULL,
+		"-machine", "pc,memory-backend=ram0",
+		"-m",	    "64M",
+		"-object",  "memory-backend-memfd,id=ram0,size=64M,share=on",
+		NULL,
 	};
 	char guest[80], link[96];
 
@@ -356,8 +373,10 @@ static void names_are_guests_of_the_lab(void **state)
 static void who_may_not_look_into_qemu_is_told_what_to_do(void **state)
 {
 	static const char *const args[] = {
-		"-machine", "pc,memory-backend=ram0", "-m", "64M",
-		"-object", "memory-backend-memfd,id=ram0,size=64M,share=on", NULL,
+		"-machine", "pc,memory-backend=ram0",
+		"-m",	    "64M",
+		"-object",  "memory-backend-memfd,id=ram0,size=64M,share=on",
+		NULL,
 	};
 	int status;
 

@@ -72,7 +72,10 @@ DETECTOR(mixed)
 {
 	struct task_struct *p = &init_task;
 	char own[8] = "own";
-	const char *s = p->pid == 1 ? own : p->pid == 2 ? p->comm : p->pid == 3 ? "constant" : p->name;
+	const char *s = p->pid == 1   ? own
+			: p->pid == 2 ? p->comm
+			: p->pid == 3 ? "constant"
+				      : p->name;
 	u32 sum = 0;
 
 	row("%s", s);

@@ -18,7 +18,8 @@ DETECTOR(questions)
 	struct task_struct *p = &init_task;
 
 	row("%u %zu %zu %u", bpf_core_field_exists(p->comm), bpf_core_field_size(p->comm),
-	    bpf_core_field_offset(struct task_struct, load[2].inverse), bpf_core_field_signed(p->pid));
+	    bpf_core_field_offset(struct task_struct, load[2].inverse),
+	    bpf_core_field_signed(p->pid));
 	row("%u %zu", bpf_core_type_exists(struct folio), bpf_core_type_size(struct folio));
 	row("%llu %llu", (u64)bpf_core_enum_value_exists(enum zone_type, ZONE_DMA32),
 	    (u64)bpf_core_enum_value(enum zone_type, ZONE_DMA32));

@@ -28,5 +28,6 @@ struct task_struct {
 
 extern struct task_struct init_task __ksym;
 
-#define next_task(p) \
-	((struct task_struct *)((char *)(p)->tasks.next - bpf_core_field_offset(struct task_struct, tasks)))
+#define next_task(p)                                      \
+	((struct task_struct *)((char *)(p)->tasks.next - \
+				bpf_core_field_offset(struct task_struct, tasks)))
