@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fat detectors: the ELF file and its manifest. What is accepted is also resolved, against a kernel
-// that has nothing, and described.
+// Fat detectors: the ELF file, or (input that does not begin as one) a manifest alone, which is put into
+// one. What is accepted is also resolved, against a kernel that has nothing, and described.
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/fat.h"
 #include "engine/resolve.h"
+#include "fat_image.h"
 #include "kernel/btf.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -58,16 +59,16 @@ static void use(const struct gs_fat *fat, const struct types *types)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct types *types;
-	uint8_t *image = malloc(size ? size : 1);
+	size_t image_size;
+	uint8_t *image = fat_image_input(data, size, &image_size);
 	struct gs_fat *fat = NULL;
 
 	if (!types)
 		types = no_types();
 	if (!image)
 		return 0;
-	memcpy(image, data, size);
 
-	struct gs_error *err = fat_create_take("fuzz.so", image, size, &fat);
+	struct gs_error *err = fat_create_take("fuzz.so", image, image_size, &fat);
 
 	if (err)
 		gs_error_destroy(err);

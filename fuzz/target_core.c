@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // core: files of every format. The first byte chooses: with or without a layout.
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <gpusentinel/target.h>
+
+#include "memory_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -42,27 +40,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct gs_target_options options = { .size = sizeof(options) };
 	struct gs_target *target;
-	char spec[64];
+	char path[MEMORY_FILE_PATH], spec[MEMORY_FILE_PATH + 8];
 
 	if (size < 1)
 		return 0;
 	if (data[0] & 1)
 		options.layout = "0:4K,1M:8K";
 
-	int fd = memfd_create("core", MFD_CLOEXEC);
+	int fd = memory_file(data + 1, size - 1, path);
 
 	if (fd < 0)
 		return 0;
-	snprintf(spec, sizeof(spec), "core:/proc/self/fd/%d", fd);
-	if (write(fd, data + 1, size - 1) == (ssize_t)size - 1) {
-		struct gs_error *err = gs_target_open(spec, &options, &target);
+	snprintf(spec, sizeof(spec), "core:%s", path);
 
-		if (!err) {
-			walk(target);
-			gs_target_close(target);
-		}
-		gs_error_destroy(err);
+	struct gs_error *err = gs_target_open(spec, &options, &target);
+
+	if (!err) {
+		walk(target);
+		gs_target_close(target);
 	}
+	gs_error_destroy(err);
 	close(fd);
 	return 0;
 }
