@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "btf.h"
 
+#include <bpf/btf.h>
 #include <inttypes.h>
-#include <linux/btf.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +20,8 @@ enum {
 };
 
 struct types {
-	struct btf_blob blob;
+	struct btf *btf;
+	uint32_t count;
 	// Chains of ids, lowest first, whose names have the same hash.
 	uint32_t *heads;
 	uint32_t *next;
@@ -33,14 +34,17 @@ struct types {
 	 BTF_KIND_MASK(BTF_KIND_ENUM64) | BTF_KIND_MASK(BTF_KIND_FWD) | \
 	 BTF_KIND_MASK(BTF_KIND_TYPEDEF) | BTF_KIND_MASK(BTF_KIND_FLOAT))
 
+// NULL for void and for ids out of range.
 static const struct btf_type *type_at(const struct types *types, uint32_t id)
 {
-	return btf_blob_type(&types->blob, id);
+	return id && id < types->count ? btf__type_by_id(types->btf, id) : NULL;
 }
 
 static const char *string_at(const struct types *types, uint32_t offset)
 {
-	return btf_blob_string(&types->blob, offset);
+	const char *string = btf__str_by_offset(types->btf, offset);
+
+	return string ? string : "";
 }
 
 static unsigned int kind_of(const struct btf_type *type)
@@ -70,7 +74,7 @@ static uint32_t hash_name(const char *name)
 
 static struct gs_error *build_index(struct types *types)
 {
-	uint32_t count = types->blob.count;
+	uint32_t count = types->count;
 	uint32_t buckets = 16;
 
 	while (buckets < count && buckets < (1u << 20))
@@ -96,19 +100,19 @@ static struct gs_error *build_index(struct types *types)
 	return NULL;
 }
 
-struct gs_error *types_create_take(void *blob, size_t size, struct types **ret)
+struct gs_error *types_create(const void *blob, size_t size, struct types **ret)
 {
 	struct types *types = calloc(1, sizeof(*types));
 
-	if (!types) {
-		free(blob);
+	if (!types)
 		return &gs_enomem;
-	}
 
-	struct gs_error *err = btf_blob_init(&types->blob, blob, size);
+	struct gs_error *err = btf_blob_parse(blob, size, &types->btf);
 
-	if (!err)
+	if (!err) {
+		types->count = btf__type_cnt(types->btf);
 		err = build_index(types);
+	}
 	if (err) {
 		types_destroy(types);
 		return err;
@@ -117,35 +121,24 @@ struct gs_error *types_create_take(void *blob, size_t size, struct types **ret)
 	return NULL;
 }
 
-struct gs_error *types_create(const void *blob, size_t size, struct types **ret)
-{
-	void *copy = malloc(size ? size : 1);
-
-	if (!copy)
-		return &gs_enomem;
-	memcpy(copy, blob, size);
-	return types_create_take(copy, size, ret);
-}
-
 void types_destroy(struct types *types)
 {
 	if (!types)
 		return;
-	btf_blob_deinit(&types->blob);
+	btf__free(types->btf);
 	free(types->heads);
 	free(types->next);
 	free(types);
 }
 
-const void *types_blob(const struct types *types, size_t *size_ret)
+struct btf *types_btf(const struct types *types)
 {
-	*size_ret = types->blob.size;
-	return types->blob.data;
+	return types->btf;
 }
 
 uint32_t types_count(const struct types *types)
 {
-	return types->blob.count;
+	return types->count;
 }
 
 unsigned int types_kind(const struct types *types, uint32_t id)
@@ -412,7 +405,7 @@ bool types_find_enumerator(const struct types *types, uint32_t id, const char *n
 
 bool types_find_any_enumerator(const struct types *types, const char *name, int64_t *value_ret)
 {
-	for (uint32_t id = 1; id < types->blob.count; id++)
+	for (uint32_t id = 1; id < types->count; id++)
 		if (is_enum(type_at(types, id)) &&
 		    types_find_enumerator(types, id, name, value_ret, NULL))
 			return true;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 // The kernel's types (BTF), read from hostile memory.
 //
-// The blob is copied once and checked record by record, so that every id and every name handed out
-// here may be used without another check. Ids run from 1 to types_count() - 1; 0 is void. A
+// libbpf reads them, after every record has been checked (btf_blob.h), so that every id and every name handed
+// out here may be used without another check; what is here is what libbpf has not: an index of names, and lookups
+// that hold against types that refer to themselves. Ids run from 1 to types_count() - 1; 0 is void. A
 // function given an id outside that range, or a type that refers to itself, answers "no" and never
 // loops.
 //
@@ -16,6 +17,7 @@
 
 #include <gpusentinel/error.h>
 
+struct btf;
 struct gs_kernel;
 struct types;
 
@@ -24,15 +26,13 @@ struct types;
 
 // Takes a private copy of the blob. GS_ERROR_KERNEL says which record is damaged.
 struct gs_error *types_create(const void *blob, size_t size, struct types **ret);
-// The same without the copy: takes ownership of @blob, from malloc(), also if it fails.
-struct gs_error *types_create_take(void *blob, size_t size, struct types **ret);
 void types_destroy(struct types *types);
 
 // The types of the kernel, read on the first call; owned by @kernel.
 struct gs_error *gs_kernel_types(struct gs_kernel *kernel, struct types **ret);
 
-// The private copy, header included.
-const void *types_blob(const struct types *types, size_t *size_ret);
+// libbpf's own object; owned by @types.
+struct btf *types_btf(const struct types *types);
 
 // One more than the highest id.
 uint32_t types_count(const struct types *types);

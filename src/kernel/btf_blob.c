@@ -1,12 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "btf_blob.h"
 
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "util/cleanup.h"
 
 enum {
 	// BTF_MAX_TYPE of the kernel's verifier, which its own BTF passes too.
 	MAX_TYPES = 0x000fffff,
+};
+
+struct blob {
+	const uint8_t *data;
+	size_t size;
+	struct btf_header header;
+	const uint8_t *types;
+	const char *strings;
+	// One more than the highest id.
+	uint32_t count;
 };
 
 static struct gs_error *damaged(const char *what, uint32_t id)
@@ -55,20 +69,14 @@ static int64_t extra_size(const struct btf_type *type)
 	}
 }
 
-static struct gs_error *find_records(struct btf_blob *blob)
+// Every record must lie in the section: afterwards their sizes can be relied on.
+static struct gs_error *count_records(struct blob *blob)
 {
-	// A record takes 12 bytes at least.
-	uint32_t most = blob->types_size / sizeof(struct btf_type) + 1;
 	uint32_t id = 1;
 
-	blob->offsets = malloc(most * sizeof(*blob->offsets));
-	if (!blob->offsets)
-		return &gs_enomem;
-	blob->offsets[0] = 0;
-
-	for (uint32_t offset = 0; offset < blob->types_size; id++) {
+	for (uint32_t offset = 0; offset < blob->header.type_len; id++) {
 		const struct btf_type *type = (const struct btf_type *)(blob->types + offset);
-		uint32_t left = blob->types_size - offset;
+		uint32_t left = blob->header.type_len - offset;
 
 		if (id > MAX_TYPES)
 			return damaged("too many types", id);
@@ -85,7 +93,6 @@ static struct gs_error *find_records(struct btf_blob *blob)
 				BTF_INFO_KIND(type->info), id);
 		if (left - sizeof(*type) < (uint64_t)extra)
 			return damaged("record cut off", id);
-		blob->offsets[id] = offset;
 		offset += sizeof(*type) + extra;
 	}
 	blob->count = id;
@@ -93,7 +100,7 @@ static struct gs_error *find_records(struct btf_blob *blob)
 }
 
 struct checker {
-	const struct btf_blob *blob;
+	const struct blob *blob;
 	bool ok;
 };
 
@@ -104,7 +111,7 @@ static void check_id(struct checker *checker, uint32_t id)
 
 static void check_name(struct checker *checker, uint32_t offset)
 {
-	checker->ok &= offset < checker->blob->strings_size;
+	checker->ok &= offset < checker->blob->header.str_len;
 }
 
 static void check_record(struct checker *checker, const struct btf_type *type)
@@ -166,75 +173,117 @@ static void check_record(struct checker *checker, const struct btf_type *type)
 	}
 }
 
-static struct gs_error *check_records(const struct btf_blob *blob)
+static struct gs_error *check_records(const struct blob *blob)
 {
 	struct checker checker = { blob, true };
+	const uint8_t *at = blob->types;
 
 	for (uint32_t id = 1; id < blob->count; id++) {
-		check_record(&checker, (const struct btf_type *)(blob->types + blob->offsets[id]));
+		const struct btf_type *type = (const struct btf_type *)at;
+
+		check_record(&checker, type);
 		if (!checker.ok)
 			return damaged("a name or type id is out of range", id);
+		at += sizeof(*type) + extra_size(type);
 	}
 	return NULL;
 }
 
-static struct gs_error *find_sections(struct btf_blob *blob)
+static struct gs_error *find_sections(struct blob *blob)
 {
-	struct btf_header header;
+	struct btf_header *header = &blob->header;
 
-	if (blob->size < sizeof(header))
+	if (blob->size < sizeof(*header))
 		return gs_error_create(GS_ERROR_KERNEL,
 				       "the kernel's types (BTF) are cut off: %zu bytes",
 				       blob->size);
-	memcpy(&header, blob->data, sizeof(header));
-	if (header.magic != BTF_MAGIC || header.version != BTF_VERSION)
+	memcpy(header, blob->data, sizeof(*header));
+	if (header->magic != BTF_MAGIC || header->version != BTF_VERSION)
 		return gs_error_create(GS_ERROR_KERNEL,
 				       "no BTF where __start_BTF says: magic 0x%04x, version %u",
-				       header.magic, header.version);
+				       header->magic, header->version);
 
 	// Later kernels may append fields to the header; hdr_len says where the sections begin.
-	if (header.hdr_len < sizeof(header) || header.hdr_len > blob->size)
+	if (header->hdr_len < sizeof(*header) || header->hdr_len > blob->size)
 		return gs_error_create(GS_ERROR_KERNEL,
 				       "the kernel's BTF header is damaged: length %u",
-				       header.hdr_len);
+				       header->hdr_len);
 
-	uint64_t rest = blob->size - header.hdr_len;
+	uint64_t rest = blob->size - header->hdr_len;
 
-	if ((uint64_t)header.type_off + header.type_len > rest ||
-	    (uint64_t)header.str_off + header.str_len > rest ||
-	    (header.hdr_len + header.type_off) % 4 || !header.str_len)
+	if ((uint64_t)header->type_off + header->type_len > rest ||
+	    (uint64_t)header->str_off + header->str_len > rest || header->hdr_len % 4 ||
+	    header->type_off % 4 || !header->str_len)
 		return gs_error_create(
 			GS_ERROR_KERNEL,
 			"the kernel's BTF header is damaged: types %u+%u, strings %u+%u of %zu bytes",
-			header.type_off, header.type_len, header.str_off, header.str_len,
+			header->type_off, header->type_len, header->str_off, header->str_len,
 			blob->size);
-
-	const uint8_t *sections = (const uint8_t *)blob->data + header.hdr_len;
-
-	blob->types = sections + header.type_off;
-	blob->types_size = header.type_len;
-	blob->strings = (const char *)sections + header.str_off;
-	blob->strings_size = header.str_len;
-	if (blob->strings[0] || blob->strings[blob->strings_size - 1])
+	blob->types = blob->data + header->hdr_len + header->type_off;
+	blob->strings = (const char *)blob->data + header->hdr_len + header->str_off;
+	if (blob->strings[0] || blob->strings[header->str_len - 1])
 		return gs_error_create(GS_ERROR_KERNEL, "the kernel's BTF strings are damaged");
 	return NULL;
 }
 
-struct gs_error *btf_blob_init(struct btf_blob *blob, void *data, size_t size)
+// libbpf wants the header that it knows, the sections one behind the other, and nothing else: what a later kernel
+// has more is cut off.
+static void *plain_blob(const struct blob *blob, size_t *size_ret)
 {
-	*blob = (struct btf_blob){ .data = data, .size = size };
+	struct btf_header plain = blob->header;
 
-	struct gs_error *err = find_sections(blob);
+	plain.hdr_len = sizeof(plain);
+	plain.type_off = 0;
+	plain.str_off = plain.type_len;
+	*size_ret = sizeof(plain) + plain.type_len + plain.str_len;
 
-	if (!err)
-		err = find_records(blob);
-	if (!err)
-		err = check_records(blob);
-	return err;
+	char *copy = malloc(*size_ret);
+
+	if (!copy)
+		return NULL;
+	memcpy(copy, &plain, sizeof(plain));
+	memcpy(copy + sizeof(plain), blob->types, plain.type_len);
+	memcpy(copy + sizeof(plain) + plain.str_off, blob->strings, plain.str_len);
+	return copy;
 }
 
-void btf_blob_deinit(struct btf_blob *blob)
+static bool is_plain(const struct blob *blob)
 {
-	free(blob->data);
-	free(blob->offsets);
+	const struct btf_header *header = &blob->header;
+
+	return header->hdr_len == sizeof(*header) && !header->type_off &&
+	       header->str_off == header->type_len &&
+	       blob->size == sizeof(*header) + header->type_len + header->str_len;
+}
+
+struct gs_error *btf_blob_parse(const void *data, size_t size, struct btf **ret)
+{
+	struct blob blob = { .data = data, .size = size };
+	struct gs_error *err = find_sections(&blob);
+
+	if (!err)
+		err = count_records(&blob);
+	if (!err)
+		err = check_records(&blob);
+	if (err)
+		return err;
+
+	_cleanup_free_ void *plain = NULL;
+
+	if (!is_plain(&blob)) {
+		data = plain = plain_blob(&blob, &size);
+		if (!plain)
+			return &gs_enomem;
+	}
+	// What libbpf has to say is in the error.
+	libbpf_set_print(NULL);
+
+	struct btf *btf = btf__new(data, size);
+	long failed = libbpf_get_error(btf);
+
+	if (failed)
+		return gs_error_errno(GS_ERROR_KERNEL, failed < 0 ? -failed : failed,
+				      "libbpf does not accept the kernel's types (BTF)");
+	*ret = btf;
+	return NULL;
 }

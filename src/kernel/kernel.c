@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernel.h"
 
-#include <bpf/btf.h>
-#include <bpf/libbpf.h>
 #include <inttypes.h>
-#include <linux/btf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,7 +205,6 @@ void gs_kernel_close(struct gs_kernel *kernel)
 	if (!kernel)
 		return;
 	module_cache_deinit(&kernel->modules);
-	btf__free(kernel->btf);
 	types_destroy(kernel->types);
 	symbols_deinit(&kernel->symbols);
 	free(kernel->segments);
@@ -306,7 +302,7 @@ struct gs_error *gs_kernel_types(struct gs_kernel *kernel, struct types **ret)
 		if (err)
 			return gs_error_prefix(err, "the kernel's types (BTF) at 0x%" PRIx64,
 					       kernel->btf_start);
-		err = types_create_take(no_cleanup_ptr(blob), size, &kernel->types);
+		err = types_create(blob, size, &kernel->types);
 		if (err)
 			return err;
 	}
@@ -314,56 +310,14 @@ struct gs_error *gs_kernel_types(struct gs_kernel *kernel, struct types **ret)
 	return NULL;
 }
 
-// libbpf knows the 24 bytes of struct btf_header; a longer header of a later kernel is cut to that.
-static void *plain_blob(const void *blob, size_t size, uint32_t *size_ret)
-{
-	struct btf_header header;
-	char *copy = malloc(size);
-
-	if (!copy)
-		return NULL;
-	memcpy(&header, blob, sizeof(header));
-
-	const char *sections = (const char *)blob + header.hdr_len;
-	struct btf_header plain = header;
-
-	plain.hdr_len = sizeof(plain);
-	plain.type_off = 0;
-	plain.str_off = header.type_len;
-	memcpy(copy, &plain, sizeof(plain));
-	memcpy(copy + sizeof(plain), sections + header.type_off, header.type_len);
-	memcpy(copy + sizeof(plain) + plain.str_off, sections + header.str_off, header.str_len);
-	*size_ret = sizeof(plain) + header.type_len + header.str_len;
-	return copy;
-}
-
 struct gs_error *gs_kernel_btf(struct gs_kernel *kernel, struct btf **ret)
 {
-	if (!kernel->btf) {
-		struct types *types;
-		struct gs_error *err = gs_kernel_types(kernel, &types);
-		size_t size;
-		uint32_t plain_size;
+	struct types *types;
+	struct gs_error *err = gs_kernel_types(kernel, &types);
 
-		if (err)
-			return err;
-
-		const void *blob = types_blob(types, &size);
-		_cleanup_free_ void *plain = plain_blob(blob, size, &plain_size);
-
-		if (!plain)
-			return &gs_enomem;
-
-		struct btf *btf = btf__new(plain, plain_size);
-		long failed = libbpf_get_error(btf);
-
-		if (failed)
-			return gs_error_errno(GS_ERROR_KERNEL, failed < 0 ? -failed : failed,
-					      "libbpf does not accept the kernel's types (BTF)");
-		kernel->btf = btf;
-	}
-	*ret = kernel->btf;
-	return NULL;
+	if (!err)
+		*ret = types_btf(types);
+	return err;
 }
 
 struct gs_error *gs_kernel_translate(struct gs_kernel *kernel, uint64_t address, uint64_t *phys_ret)

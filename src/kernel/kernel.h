@@ -22,7 +22,6 @@ struct gs_kernel {
 	// [btf_start, btf_start + facts.btf_size); 0: none.
 	uint64_t btf_start;
 	struct types *types;
-	struct btf *btf;
 	// Address of the list head `modules`; 0: none.
 	uint64_t modules_head;
 	struct module_cache modules;

@@ -223,7 +223,8 @@ static void check_btf(struct gs_kernel *kernel, const char *path)
 	struct types *types;
 	struct btf *btf;
 	struct gs_error *err = gs_kernel_types(kernel, &types);
-	size_t size, expected_size;
+	size_t expected_size;
+	uint32_t size;
 
 	if (!err)
 		err = gs_kernel_btf(kernel, &btf);
@@ -232,12 +233,11 @@ static void check_btf(struct gs_kernel *kernel, const char *path)
 		return;
 	}
 
-	const void *blob = types_blob(types, &size);
+	const void *blob = btf__raw_data(btf, &size);
 	uint32_t task = types_find_one(types, "task_struct", 0);
 	struct type_location location;
 
-	printf("  %u types, libbpf has %u\n", types_count(types), btf__type_cnt(btf));
-	report(types_count(types) == btf__type_cnt(btf), "libbpf sees the same types");
+	printf("  %u types\n", types_count(types));
 	err = types_resolve_path(types, task, "se.sum_exec_runtime", &location);
 	if (err)
 		report_error(err, "task_struct.se.sum_exec_runtime");
