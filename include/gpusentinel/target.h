@@ -94,7 +94,8 @@ struct gs_error *gs_target_read(struct gs_target *target, uint64_t phys, void *b
 bool gs_target_next_present(struct gs_target *target, uint64_t phys, uint64_t *ret);
 
 /**
- * Re-read which pages are holes in the whole target (as on opening); @return number of present pages.
+ * Ask which pages are holes in the whole target; @return number of present pages. Opening does not: a
+ * reader asks for the pages that it touches, which are few.
  */
 uint64_t gs_target_scan(struct gs_target *target);
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -99,6 +100,9 @@ int main(int argc, char **argv)
 	// So does a file-size limit, as EFBIG.
 	signal(SIGXFSZ, SIG_IGN);
 	setvbuf(stdout, NULL, _IOFBF, 1 << 16);
+	// What one step frees the next one uses: page faults are a good part of a short run.
+	mallopt(M_MMAP_THRESHOLD, 64 << 20);
+	mallopt(M_TRIM_THRESHOLD, 256 << 20);
 
 	struct gs_error *err = run(&cli, argc, argv);
 	struct gs_error *output = cli_flush();

@@ -85,7 +85,6 @@ struct gs_error *gs_target_create(const struct gs_target_ops *ops, void *self,
 			return &gs_enomem;
 		}
 	}
-	gs_target_scan(target);
 	*ret = target;
 	return NULL;
 }
@@ -208,6 +207,8 @@ static uint64_t next_in_segment(struct gs_target *target, size_t index, uint64_t
 			return page;
 		if (!target->ops->next(target->self, index, page, pages, &begin, &end))
 			break;
+		if (target->ops->in_place)
+			gs_bitmap_set(segment->present, begin, end);
 		// A compressed page may turn out to be damaged only now: then go on behind it.
 		if (gs_target_fault(target, index, begin))
 			return begin;
