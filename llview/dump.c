@@ -58,6 +58,24 @@ static struct gs_error *check_manifest(struct manifest *m, const char *path)
 	return NULL;
 }
 
+// A string as it may go to a terminal: the file is outside input. Good until the fourth call after.
+static const char *shown_at(const struct manifest *m, uint32_t offset)
+{
+	static char bufs[4][1024];
+	static unsigned int next;
+	char *buf = bufs[next++ % ARRAY_SIZE(bufs)];
+	size_t len = 0;
+
+	for (const char *s = string_at(m, offset); *s && len < sizeof(bufs[0]) - 5; s++) {
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			len += snprintf(buf + len, 5, "\\x%02x", (unsigned char)*s);
+		else
+			buf[len++] = *s;
+	}
+	buf[len] = 0;
+	return buf;
+}
+
 static void print_site(const struct manifest *m, uint32_t index)
 {
 	const struct gs_fat_site *sites = (const void *)(m->data + m->header->sites.offset);
@@ -67,9 +85,9 @@ static void print_site(const struct manifest *m, uint32_t index)
 
 	const struct gs_fat_site *site = &sites[index];
 
-	printf("%s:%u:%u", string_at(m, site->file), site->line, site->column);
+	printf("%s:%u:%u", shown_at(m, site->file), site->line, site->column);
 	if (string_at(m, site->function)[0])
-		printf(" in %s", string_at(m, site->function));
+		printf(" in %s", shown_at(m, site->function));
 }
 
 static void print_detectors(const struct manifest *m)
@@ -77,7 +95,7 @@ static void print_detectors(const struct manifest *m)
 	const struct gs_fat_detector *list = (const void *)(m->data + m->header->detectors.offset);
 
 	for (uint32_t i = 0; i < m->header->detectors.count; i++) {
-		printf("detector %s: every %u ms", string_at(m, list[i].name), list[i].period_ms);
+		printf("detector %s: every %u ms", shown_at(m, list[i].name), list[i].period_ms);
 		if (list[i].budget)
 			printf(", budget %" PRIu64, list[i].budget);
 		if (list[i].output)
@@ -86,7 +104,7 @@ static void print_detectors(const struct manifest *m)
 		print_site(m, list[i].site);
 		printf("\n");
 		if (string_at(m, list[i].description)[0])
-			printf("  %s\n", string_at(m, list[i].description));
+			printf("  %s\n", shown_at(m, list[i].description));
 	}
 }
 
@@ -117,12 +135,12 @@ static void print_slot(const struct manifest *m, uint32_t index, const struct gs
 	const char *kind = slot->kind < ARRAY_SIZE(slot_kinds) ? slot_kinds[slot->kind] : NULL;
 	const char *type =
 		slot->type_kind < ARRAY_SIZE(type_kinds) ? type_kinds[slot->type_kind] : NULL;
-	const char *path = string_at(m, slot->path);
+	const char *path = shown_at(m, slot->path);
 	bool enumerator =
 		slot->kind == GS_SLOT_ENUMVAL_EXISTS || slot->kind == GS_SLOT_ENUMVAL_VALUE;
 
 	printf("  %3u %-12s %s%s%s%s%s", index, kind ? kind : "?", type ? type : "",
-	       type ? " " : "", string_at(m, slot->name), enumerator ? " " : "", path);
+	       type ? " " : "", shown_at(m, slot->name), enumerator ? " " : "", path);
 	if (slot->kind != GS_SLOT_SYMBOL)
 		printf(", here %" PRIu64, slot->local_value);
 	if (slot->local_size)
@@ -203,7 +221,7 @@ static void print_loads(const struct manifest *m, bool translated)
 			printf("%4u bytes", list[i].size);
 		else
 			printf("  any bytes");
-		printf(": %s; ", string_at(m, list[i].why));
+		printf(": %s; ", shown_at(m, list[i].why));
 		print_site(m, list[i].site);
 		printf("\n");
 	}
@@ -211,7 +229,7 @@ static void print_loads(const struct manifest *m, bool translated)
 
 static void print_manifest(const struct manifest *m)
 {
-	printf("made by %s\n", string_at(m, m->header->producer));
+	printf("made by %s\n", shown_at(m, m->header->producer));
 	print_detectors(m);
 	print_slots(m, false);
 	print_slots(m, true);
