@@ -35,6 +35,13 @@ kernel_suites()
 	esac
 }
 
+# The machine's package lists, one "URL SUITE" a line. $(...) is apt's own syntax.
+kernel_sources()
+{
+	# shellcheck disable=SC2016
+	apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages'
+}
+
 # The mirror of Debian's main archive. apt itself reads its sources, in whichever format they are.
 kernel_mirror()
 {
@@ -44,9 +51,13 @@ kernel_mirror()
 		printf '%s\n' "$GPUSENTINEL_MIRROR"
 		return
 	fi
-	# $(...) is apt's own syntax. Suites with a suffix (-security, -updates) may have another mirror.
-	# shellcheck disable=SC2016
-	sources=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages')
+	sources=$(kernel_sources)
+	if [ -z "$sources" ]; then
+		# apt knows its sources by the lists that it has of them: a machine may have none yet.
+		apt-get -qq update >&2 || true
+		sources=$(kernel_sources)
+	fi
+	# Suites with a suffix (-security, -updates) may have another mirror.
 	while read -r uri release; do
 		case $uri:$release in
 		cdrom:*) ;;
