@@ -37,12 +37,23 @@ struct gs_detector_info {
 size_t gs_fat_detector_count(const struct gs_fat *fat);
 void gs_fat_detector_info(const struct gs_fat *fat, size_t index, struct gs_detector_info *ret);
 
-/** Create an engine. @param name "cpu" or "auto". @return GS_ERROR_ENGINE if it cannot run here. */
+/**
+ * Create an engine.
+ * @param name "cuda", "cpu", or "auto": cuda where a usable GPU is, else cpu.
+ * @return GS_ERROR_ENGINE if it cannot run here.
+ */
 struct gs_error *gs_engine_create(const char *name, struct gs_kernel *kernel, struct gs_engine **ret);
 /** Stops all detectors, then frees. NULL is allowed. */
 void gs_engine_destroy(struct gs_engine *engine);
-/** "cpu" */
+/** "cuda", "cpu" */
 const char *gs_engine_name(const struct gs_engine *engine);
+/** The GPU that it runs on; for cpu in the place of cuda, why that cannot be. May be empty. */
+const char *gs_engine_why(const struct gs_engine *engine);
+/**
+ * Which engine gs_engine_create() would choose, without taking anything into use.
+ * @param name_ret Its name. @param ret What gs_engine_why() would say; end it with free().
+ */
+struct gs_error *gs_engine_describe(const char *name, const char **name_ret, char **ret);
 
 /** How a detector is added; zero-initialise, then set @ref size. 0 means: as the detector says. */
 struct gs_detector_options {
