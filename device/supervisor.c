@@ -3,7 +3,11 @@
 #include "clock.h"
 #include "mailbox.c"
 
+#ifdef __NVPTX__
 #define KERNEL __attribute__((nvptx_kernel))
+#else
+#define KERNEL
+#endif
 
 KERNEL void gs_supervisor(struct gs_supervisor *supervisor);
 KERNEL void gs_read_clock(uint64_t *ret);

@@ -50,7 +50,7 @@ static void cuda_destroy(struct gs_engine *engine)
 
 	// Kernels that do not return hold all of the GPU's memory that they use until this process
 	// ends, and calls that free it would wait for them.
-	if (!cuda->launched) {
+	if (cuda_idle(cuda)) {
 		if (cuda->context && !cuda->api.context_push(cuda->context)) {
 			cuda_loop_close(cuda);
 			cuda_memory_close(cuda);
@@ -120,7 +120,7 @@ static void cuda_unload(struct gs_engine *engine, struct loaded *loaded)
 	struct cuda *cuda = engine->priv;
 	struct cuda_module *module = loaded->code;
 
-	if (!cuda->launched && !cuda->api.context_push(cuda->context)) {
+	if (cuda_idle(cuda) && !cuda->api.context_push(cuda->context)) {
 		cuda_free(cuda, &module->slots);
 		if (module->module)
 			cuda->api.module_unload(module->module);
@@ -199,7 +199,8 @@ static void cuda_remove(struct gs_detector *detector)
 
 	if (!mine)
 		return;
-	if (!cuda->launched && !cuda->api.context_push(cuda->context)) {
+	cuda->stuck |= mine->launched;
+	if (cuda_idle(cuda) && !cuda->api.context_push(cuda->context)) {
 		cuda_loop_remove(detector);
 		pthread_mutex_lock(&cuda->lock);
 		cuda_free(cuda, &mine->ctx);
@@ -210,6 +211,7 @@ static void cuda_remove(struct gs_detector *detector)
 		pthread_mutex_unlock(&cuda->lock);
 		cuda_leave(cuda);
 	}
+	cuda_loop_forget(detector);
 	free(mine);
 }
 

@@ -81,7 +81,10 @@ struct cuda {
 	cuda_address mailbox, crc32c, supervisor;
 	struct CUstream_st *supervisor_stream;
 	struct gs_mailbox_header header;
+	// Kernels run, or may.
 	bool launched;
+	// A detector was removed whose kernel does not return: nothing is given back any more.
+	bool stuck;
 	// Reads the mailbox, and delivers what it finds.
 	struct mailbox_reader *reader;
 	struct CUstream_st *reader_stream;
@@ -98,6 +101,12 @@ struct cuda {
 // The driver's context belongs to a thread between these.
 struct gs_error *cuda_enter(struct cuda *cuda);
 void cuda_leave(struct cuda *cuda);
+
+// GPU memory and modules can be given back: calls that do so wait for all kernels.
+static inline bool cuda_idle(const struct cuda *cuda)
+{
+	return !cuda->launched && !cuda->stuck;
+}
 
 // Choose and check the device; no memory is used yet.
 struct gs_error *cuda_probe(struct cuda *cuda);
@@ -128,6 +137,7 @@ void cuda_memory_close(struct cuda *cuda);
 struct gs_error *cuda_start(struct gs_engine *engine);
 struct gs_error *cuda_pause(struct gs_engine *engine);
 void cuda_stop(struct gs_engine *engine);
+void cuda_loop_forget(struct gs_detector *detector);
 void cuda_loop_remove(struct gs_detector *detector);
 void cuda_loop_close(struct cuda *cuda);
 

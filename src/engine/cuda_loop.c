@@ -283,6 +283,25 @@ static struct gs_error *wait_all(struct cuda *cuda)
 	return first;
 }
 
+// Much hangs on this: what fails once is tried once more.
+static struct gs_error *end_all(struct cuda *cuda)
+{
+	struct gs_error *err = set_stop(cuda, 1);
+
+	if (err) {
+		gs_error_destroy(err);
+		err = set_stop(cuda, 1);
+	}
+	if (err)
+		return err;
+	err = wait_all(cuda);
+	if (err) {
+		gs_error_destroy(err);
+		err = wait_all(cuda);
+	}
+	return err;
+}
+
 static struct gs_error *launch(struct cuda *cuda)
 {
 	struct gs_error *err = create_mailbox(cuda);
@@ -305,10 +324,8 @@ static struct gs_error *launch(struct cuda *cuda)
 		err = set_stop(cuda, 0);
 	if (!err)
 		err = launch_all(cuda);
-	if (err && cuda->launched) {
-		gs_error_destroy(set_stop(cuda, 1));
-		gs_error_destroy(wait_all(cuda));
-	}
+	if (err && cuda->launched)
+		gs_error_destroy(end_all(cuda));
 	return err;
 }
 
@@ -466,9 +483,7 @@ struct gs_error *cuda_pause(struct gs_engine *engine)
 	if (err)
 		return err;
 	pthread_mutex_lock(&cuda->lock);
-	err = set_stop(cuda, 1);
-	if (!err)
-		err = wait_all(cuda);
+	err = end_all(cuda);
 	pthread_mutex_unlock(&cuda->lock);
 	cuda_leave(cuda);
 	return err;
@@ -501,6 +516,18 @@ void cuda_stop(struct gs_engine *engine)
 	gs_error_destroy(err);
 }
 
+void cuda_loop_forget(struct gs_detector *detector)
+{
+	struct cuda *cuda = detector->engine->priv;
+	struct cuda_detector *mine = detector->code;
+
+	pthread_mutex_lock(&cuda->reader_lock);
+	if (mine->row >= 0)
+		cuda->rows[mine->row] = NULL;
+	pthread_mutex_unlock(&cuda->reader_lock);
+	mine->row = -1;
+}
+
 void cuda_loop_remove(struct gs_detector *detector)
 {
 	struct cuda *cuda = detector->engine->priv;
@@ -511,10 +538,8 @@ void cuda_loop_remove(struct gs_detector *detector)
 	pthread_mutex_lock(&cuda->reader_lock);
 	if (cuda->reader)
 		gs_error_destroy(drain(cuda, false));
-	cuda->rows[mine->row] = NULL;
 	pthread_mutex_unlock(&cuda->reader_lock);
 	pthread_mutex_lock(&cuda->lock);
 	gs_error_destroy(write_row(cuda, mine->row, "", 0, GS_MAILBOX_EMPTY));
 	pthread_mutex_unlock(&cuda->lock);
-	mine->row = -1;
 }
