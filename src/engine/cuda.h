@@ -129,7 +129,8 @@ struct gs_error *cuda_launch(struct cuda *cuda, struct CUfunc_st *function,
 struct gs_error *cuda_wall_offset(struct cuda *cuda, int64_t *ret);
 
 struct gs_error *cuda_memory_open(struct cuda *cuda);
-// Pages that came into being since: registered, too.
+// Pages that came into being since: are there any? Registers them, while no kernel runs.
+bool cuda_memory_grown(struct cuda *cuda);
 struct gs_error *cuda_memory_refresh(struct cuda *cuda);
 void cuda_memory_close(struct cuda *cuda);
 

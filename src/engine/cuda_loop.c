@@ -24,10 +24,13 @@
 #define STALL_PERIODS 10
 // Kernels look at their flag at least once a millisecond, unless they are in a run.
 #define STOP_NS (10 * SECOND)
-// How often the mailbox is read, the detector table, and which pages are present.
+// How often the mailbox is read, and the detector table.
 #define POLL_NS (SECOND / 50)
 #define TABLE_NS SECOND
-#define REFRESH_NS (5 * SECOND)
+// How often is looked for pages that the target has begun to use. Registering them may wait for all
+// kernels, so it interrupts these for some milliseconds: each time twice as long to the next.
+#define REFRESH_MIN_NS (5 * SECOND)
+#define REFRESH_MAX_NS (80 * SECOND)
 
 static struct gs_error *read_mailbox(void *arg, uint64_t offset, void *buf, size_t size)
 {
@@ -398,12 +401,27 @@ static struct gs_error *drain(struct cuda *cuda, bool table)
 	return err;
 }
 
-static void refresh(struct cuda *cuda)
+// @return false if there was nothing to do. An error is that nothing runs any more.
+static struct gs_error *refresh(struct cuda *cuda, bool *done_ret)
 {
+	struct gs_error *err = NULL;
+
+	*done_ret = false;
 	pthread_mutex_lock(&cuda->lock);
-	// What cannot be registered stays unreadable, and shows as faults of the detectors that want it.
-	gs_error_destroy(cuda_memory_refresh(cuda));
+	if (cuda->launched && cuda_memory_grown(cuda)) {
+		*done_ret = true;
+		err = end_all(cuda);
+		// What cannot be registered stays unreadable, and shows as faults of the detectors
+		// that want it.
+		if (!err)
+			gs_error_destroy(cuda_memory_refresh(cuda));
+		if (!err)
+			err = set_stop(cuda, 0);
+		if (!err)
+			err = launch_all(cuda);
+	}
 	pthread_mutex_unlock(&cuda->lock);
+	return err;
 }
 
 static bool sleep_until(struct cuda *cuda, uint64_t when)
@@ -420,8 +438,10 @@ static bool sleep_until(struct cuda *cuda, uint64_t when)
 static void *read_loop(void *arg)
 {
 	struct cuda *cuda = arg;
-	uint64_t now = clock_ns(CLOCK_MONOTONIC), table = 0, pages = now + REFRESH_NS;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), table = 0;
+	uint64_t interval = REFRESH_MIN_NS, pages = now + interval;
 	struct gs_error *err = cuda_enter(cuda);
+	bool entered = !err;
 
 	pthread_mutex_lock(&cuda->reader_lock);
 	while (!err && sleep_until(cuda, now + POLL_NS)) {
@@ -432,20 +452,23 @@ static void *read_loop(void *arg)
 		if (rows)
 			table = now + TABLE_NS;
 		err = drain(cuda, rows);
-		if (now >= pages) {
+		if (!err && now >= pages) {
+			bool done;
+
 			pthread_mutex_unlock(&cuda->reader_lock);
-			refresh(cuda);
+			err = refresh(cuda, &done);
 			pthread_mutex_lock(&cuda->reader_lock);
-			pages = clock_ns(CLOCK_MONOTONIC) + REFRESH_NS;
+			if (done && interval < REFRESH_MAX_NS)
+				interval *= 2;
+			pages = clock_ns(CLOCK_MONOTONIC) + interval;
 		}
 	}
 	pthread_mutex_unlock(&cuda->reader_lock);
-	if (err) {
+	if (entered)
+		cuda_leave(cuda);
+	if (err)
 		fprintf(stderr, "gpusentinel: %s\n", err->message);
-		gs_error_destroy(err);
-		return NULL;
-	}
-	cuda_leave(cuda);
+	gs_error_destroy(err);
 	return NULL;
 }
 

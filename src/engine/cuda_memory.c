@@ -6,7 +6,7 @@
 // process. Pinning a hole would allocate it, so only pages that are present are registered: as many
 // stretches as there are, since by equal addresses one segment covers them all, and its presence bitmap
 // in GPU memory says which pages the GPU may read. Pages that the target begins to use later are
-// registered as they are found (cuda_memory_refresh).
+// registered when they are found (cuda_loop.c): a look at them until then fails, and is counted.
 #include <inttypes.h>
 #include <string.h>
 
@@ -279,6 +279,24 @@ struct gs_error *cuda_memory_open(struct cuda *cuda)
 	if (!err)
 		err = open_segments(cuda, segments);
 	return err ? err : write_map(cuda, segments);
+}
+
+bool cuda_memory_grown(struct cuda *cuda)
+{
+	struct gs_target *target = gs_kernel_target(cuda->engine->kernel);
+	const struct cuda_memory *memory = &cuda->memory;
+	size_t count;
+	const struct gs_segment *segments = gs_target_segments(target, &count);
+	uint64_t begin, end;
+
+	if (gs_target_frozen(target))
+		return false;
+	gs_target_scan(target);
+	for (size_t i = 0; i < memory->count; i++) {
+		if (next_run(&segments[i], &memory->segments[i], 0, &begin, &end))
+			return true;
+	}
+	return false;
 }
 
 struct gs_error *cuda_memory_refresh(struct cuda *cuda)

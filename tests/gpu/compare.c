@@ -134,7 +134,7 @@ int main(int argc, char **argv)
 	struct gs_target_options target_options = { .size = sizeof(target_options) };
 	struct gs_kernel_options kernel_options = { .size = sizeof(kernel_options) };
 	struct gs_target *target;
-	struct gs_kernel *kernel;
+	struct gs_kernel *kernel = NULL;
 	struct side cpu = {}, gpu = {};
 	const char *name;
 	char *why;
