@@ -13,6 +13,7 @@
 
 #include <gpusentinel/error.h>
 #include <gpusentinel/kernel_info.h>
+#include <gpusentinel/mailbox.h>
 #include <gpusentinel/record.h>
 
 struct gs_fat;
@@ -148,5 +149,14 @@ void gs_detector_get_info(struct gs_detector *detector, struct gs_detector_info 
 struct gs_error *gs_engine_start(struct gs_engine *engine, gs_record_fn *fn, void *arg);
 /** Returns after the last record has been delivered. */
 void gs_engine_stop(struct gs_engine *engine);
+
+/**
+ * The mailbox, which exists from the first gs_engine_start() on: the supervisor's sign of life, and a row of the
+ * detector table (all zero: never used).
+ * @return GS_ERROR_USAGE before that.
+ */
+struct gs_error *gs_engine_heartbeat(struct gs_engine *engine, struct gs_mailbox_heartbeat *ret);
+struct gs_error *gs_engine_row(struct gs_engine *engine, uint32_t index,
+			       struct gs_mailbox_detector *ret);
 
 #endif

@@ -338,4 +338,6 @@ const struct engine_ops cuda_ops = {
 	.start = cuda_start,
 	.pause = cuda_pause,
 	.stop = cuda_stop,
+	.heartbeat = cuda_heartbeat,
+	.row = cuda_row,
 };

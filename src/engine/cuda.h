@@ -138,6 +138,9 @@ void cuda_memory_close(struct cuda *cuda);
 struct gs_error *cuda_start(struct gs_engine *engine);
 struct gs_error *cuda_pause(struct gs_engine *engine);
 void cuda_stop(struct gs_engine *engine);
+struct gs_error *cuda_heartbeat(struct gs_engine *engine, struct gs_mailbox_heartbeat *ret);
+struct gs_error *cuda_row(struct gs_engine *engine, uint32_t index,
+			  struct gs_mailbox_detector *ret);
 void cuda_loop_forget(struct gs_detector *detector);
 void cuda_loop_remove(struct gs_detector *detector);
 void cuda_loop_close(struct cuda *cuda);

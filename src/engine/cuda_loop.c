@@ -566,3 +566,47 @@ void cuda_loop_remove(struct gs_detector *detector)
 	gs_error_destroy(write_row(cuda, mine->row, "", 0, GS_MAILBOX_EMPTY));
 	pthread_mutex_unlock(&cuda->lock);
 }
+
+static struct gs_error *enter_reader(struct cuda *cuda)
+{
+	if (!cuda->reader)
+		return gs_error_create(GS_ERROR_USAGE,
+				       "the engine has no mailbox before its first start");
+
+	struct gs_error *err = cuda_enter(cuda);
+
+	if (!err)
+		pthread_mutex_lock(&cuda->reader_lock);
+	return err;
+}
+
+static void leave_reader(struct cuda *cuda)
+{
+	pthread_mutex_unlock(&cuda->reader_lock);
+	cuda_leave(cuda);
+}
+
+struct gs_error *cuda_heartbeat(struct gs_engine *engine, struct gs_mailbox_heartbeat *ret)
+{
+	struct cuda *cuda = engine->priv;
+	struct gs_error *err = enter_reader(cuda);
+
+	if (err)
+		return err;
+	err = mailbox_read_heartbeat(cuda->reader, ret);
+	leave_reader(cuda);
+	return err;
+}
+
+struct gs_error *cuda_row(struct gs_engine *engine, uint32_t index,
+			  struct gs_mailbox_detector *ret)
+{
+	struct cuda *cuda = engine->priv;
+	struct gs_error *err = enter_reader(cuda);
+
+	if (err)
+		return err;
+	err = mailbox_read_detector(cuda->reader, index, ret);
+	leave_reader(cuda);
+	return err;
+}

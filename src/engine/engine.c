@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <string.h>
 
+#include "engine/host_mailbox.h"
 #include "engine/internal.h"
 #include "engine/resolve.h"
 #include "util/array.h"
@@ -166,6 +167,7 @@ static struct gs_error *loaded_get(struct gs_engine *engine, struct gs_fat *fat,
 
 static void detector_free(struct gs_detector *detector)
 {
+	host_mailbox_remove(detector->engine->mailbox, detector);
 	if (detector->loaded && detector->engine->ops->remove)
 		detector->engine->ops->remove(detector);
 	if (detector->loaded)
@@ -315,6 +317,7 @@ void gs_engine_destroy(struct gs_engine *engine)
 	gs_engine_stop(engine);
 	while (engine->detectors)
 		gs_engine_remove(engine, engine->detectors);
+	host_mailbox_destroy(engine->mailbox);
 	engine->ops->destroy(engine);
 	free(engine->why);
 	pthread_cond_destroy(&engine->wake);
@@ -337,6 +340,14 @@ struct gs_error *gs_engine_start(struct gs_engine *engine, gs_record_fn *fn, voi
 		if (err)
 			gs_engine_stop(engine);
 		return err;
+	}
+
+	struct gs_error *mailbox_err =
+		engine->mailbox ? NULL : host_mailbox_create(engine, &engine->mailbox);
+
+	if (mailbox_err) {
+		engine->running = false;
+		return mailbox_err;
 	}
 	for (struct gs_detector *detector = engine->detectors; detector;
 	     detector = detector->next) {
@@ -363,6 +374,26 @@ void gs_engine_stop(struct gs_engine *engine)
 		engine->ops->stop(engine);
 	for (struct gs_detector *detector = engine->detectors; detector; detector = detector->next)
 		periodic_stop(detector);
+}
+
+static struct gs_error *no_mailbox(void)
+{
+	return gs_error_create(GS_ERROR_USAGE, "the engine has no mailbox before its first start");
+}
+
+struct gs_error *gs_engine_heartbeat(struct gs_engine *engine, struct gs_mailbox_heartbeat *ret)
+{
+	if (engine->ops->heartbeat)
+		return engine->ops->heartbeat(engine, ret);
+	return engine->mailbox ? host_mailbox_heartbeat(engine->mailbox, ret) : no_mailbox();
+}
+
+struct gs_error *gs_engine_row(struct gs_engine *engine, uint32_t index,
+			       struct gs_mailbox_detector *ret)
+{
+	if (engine->ops->row)
+		return engine->ops->row(engine, index, ret);
+	return engine->mailbox ? host_mailbox_row(engine->mailbox, index, ret) : no_mailbox();
 }
 
 void gs_detector_stats(struct gs_detector *detector, struct gs_run_stats *ret)

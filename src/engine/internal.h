@@ -32,6 +32,10 @@ struct loaded {
 	void *code;
 };
 
+struct gs_control;
+struct gs_mailbox_detector;
+struct gs_mailbox_heartbeat;
+
 struct gs_detector {
 	struct gs_detector *next;
 	struct gs_engine *engine;
@@ -47,6 +51,8 @@ struct gs_detector {
 	uint8_t *out;
 	// The engine's.
 	void *code;
+	// Row in the mailbox of an engine that runs here; NULL: none.
+	struct gs_control *control;
 
 	// Under the engine's lock.
 	struct gs_run_stats stats;
@@ -82,6 +88,10 @@ struct engine_ops {
 	struct gs_error *(*start)(struct gs_engine *engine);
 	struct gs_error *(*pause)(struct gs_engine *engine);
 	void (*stop)(struct gs_engine *engine);
+	// With start: read from the mailbox. @index: row of the detector table.
+	struct gs_error *(*heartbeat)(struct gs_engine *engine, struct gs_mailbox_heartbeat *ret);
+	struct gs_error *(*row)(struct gs_engine *engine, uint32_t index,
+				struct gs_mailbox_detector *ret);
 };
 
 struct gs_engine {
@@ -91,6 +101,8 @@ struct gs_engine {
 	char *why;
 	// The engine's.
 	void *priv;
+	// Of engines that run in threads here; from the first start on.
+	struct host_mailbox *mailbox;
 
 	// Protects what follows, and the detectors' statistics.
 	pthread_mutex_t lock;

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "engine/decode.h"
+#include "engine/host_mailbox.h"
 #include "engine/internal.h"
 #include "util/cleanup.h"
 
@@ -171,6 +172,9 @@ struct gs_error *detector_run(struct gs_detector *detector, bool again, gs_recor
 	again = again && ops->save(detector->loaded);
 
 	uint64_t took_ns, records = 0;
+
+	host_mailbox_begin(detector);
+
 	struct gs_error *err = call(detector, &took_ns);
 
 	while (!err && again && detector->ctx->out_lost && grow(detector)) {
@@ -178,6 +182,7 @@ struct gs_error *detector_run(struct gs_detector *detector, bool again, gs_recor
 		if (!err)
 			err = call(detector, &took_ns);
 	}
+	host_mailbox_end(detector, !err);
 	if (err) {
 		pthread_mutex_unlock(&detector->run_lock);
 		return err;
@@ -255,6 +260,8 @@ static void *periodic(void *arg)
 struct gs_error *periodic_start(struct gs_detector *detector)
 {
 	detector->stopping = false;
+	if (detector->engine->mailbox)
+		host_mailbox_add(detector->engine->mailbox, detector);
 
 	int err = pthread_create(&detector->thread, NULL, periodic, detector);
 

@@ -357,6 +357,19 @@ static void detectors_run_by_themselves(void **state)
 	assert_string_equal(stats.stop_site, "sample.c:40");
 	assert_true(seen.findings > 0);
 
+	struct gs_mailbox_heartbeat beat;
+	struct gs_mailbox_detector row;
+
+	assert_null(gs_engine_heartbeat(engine, &beat));
+	assert_int_equal(beat.state, GS_MAILBOX_STOPPED);
+	assert_true(beat.counter > 10);
+	// Rows go by the list of detectors, the newest first; the first one was removed.
+	assert_null(gs_engine_row(engine, 0, &row));
+	assert_int_equal(row.state, GS_MAILBOX_EMPTY);
+	assert_null(gs_engine_row(engine, 1, &row));
+	assert_int_equal(row.state, GS_MAILBOX_STOPPED);
+	assert_string_equal(row.name, "counter");
+
 	before = seen.count;
 	usleep(30000);
 	assert_int_equal(seen.count, before);

@@ -386,6 +386,9 @@ static void detectors_run_on_their_periods(void **state)
 	struct timespec before, after;
 
 	(void)state;
+	struct gs_mailbox_heartbeat beat;
+	struct gs_mailbox_detector row;
+
 	assert_null(gs_engine_start(engine, see, &seen));
 
 	struct gs_error *err = gs_engine_start(engine, see, &seen);
@@ -399,7 +402,15 @@ static void detectors_run_on_their_periods(void **state)
 	// Nobody waits for the hour to pass.
 	assert_true(after.tv_sec - before.tv_sec < 10);
 
+	// The mailbox says the same. Rows go by the list of detectors, the newest first.
+	assert_null(gs_engine_heartbeat(engine, &beat));
+	assert_in_range(beat.counter, 2, 5);
+	assert_int_equal(beat.launched, 7);
+	assert_null(gs_engine_row(engine, 2, &row));
+	assert_string_equal(row.name, "counter");
 	gs_detector_stats(counter, &stats);
+	assert_int_equal(row.runs, stats.runs);
+	assert_int_equal(row.records[GS_MAILBOX_DATA], stats.records);
 	// 60 periods of 5 ms; a loaded machine may miss many, and must not make up for them.
 	assert_in_range(stats.runs, 5, 62);
 	assert_int_equal(stats.records, stats.runs);
