@@ -23,7 +23,8 @@ static inline void gs_sleep(uint64_t ns)
 {
 	enum { MAX_NS = 500000 };
 
-	__asm__ volatile("nanosleep.u32 %0;" ::"r"((uint32_t)(ns < MAX_NS ? ns : MAX_NS)) : "memory");
+	__asm__ volatile("nanosleep.u32 %0;" ::"r"((uint32_t)(ns < MAX_NS ? ns : MAX_NS))
+			 : "memory");
 }
 #else
 #include <time.h>

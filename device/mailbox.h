@@ -14,7 +14,8 @@
 #include <gpusentinel/ctx.h>
 
 /** Put a record into the ring of its kind. @return false if it is larger than the ring takes. */
-bool gs_mailbox_write(const struct gs_mailbox_writer *writer, const struct gs_record_header *record);
+bool gs_mailbox_write(const struct gs_mailbox_writer *writer,
+		      const struct gs_record_header *record);
 
 /** The detector's row: a run begins at @p now_ns. */
 void gs_mailbox_run_begin(const struct gs_mailbox_writer *writer, uint64_t now_ns);

@@ -89,7 +89,7 @@ enum {
 	  (struct CUfunc_st * *ret, struct CUmod_st * module, const char *name))                   \
 	X(function_attribute, cuFuncGetAttribute,                                                  \
 	  (int *ret, unsigned int attribute, struct CUfunc_st *function))                          \
-	X(memory_info, cuMemGetInfo_v2, (size_t * free, size_t * total))                           \
+	X(memory_info, cuMemGetInfo_v2, (size_t *free, size_t *total))                             \
 	X(memory_alloc, cuMemAlloc_v2, (cuda_address * ret, size_t size))                          \
 	X(memory_free, cuMemFree_v2, (cuda_address address))                                       \
 	X(memory_register, cuMemHostRegister_v2, (void *address, size_t size, unsigned int flags)) \

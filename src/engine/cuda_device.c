@@ -24,8 +24,7 @@ static struct gs_error *check_device(struct cuda *cuda, int version)
 	char name[96] = "";
 	int major = 0, minor = 0, mode = 0, registers = 0, host_pointer = 0, read_only = 0;
 	struct gs_error *err =
-		cuda_error(&cuda->api,
-			   cuda->api.device_name(name, sizeof(name) - 1, cuda->device),
+		cuda_error(&cuda->api, cuda->api.device_name(name, sizeof(name) - 1, cuda->device),
 			   "cannot ask the GPU for its name");
 
 	if (!err)
@@ -48,15 +47,17 @@ static struct gs_error *check_device(struct cuda *cuda, int version)
 		 "%s, compute capability %d.%d, CUDA %d.%d", name, major, minor, version / 1000,
 		 version % 1000 / 10);
 	if (major < MIN_MAJOR)
-		return gs_error_create(GS_ERROR_ENGINE,
-				       "%s has compute capability %d.%d; detectors need %d.0 (Ampere) "
-				       "or later: use -e cpu",
-				       name, major, minor, MIN_MAJOR);
+		return gs_error_create(
+			GS_ERROR_ENGINE,
+			"%s has compute capability %d.%d; detectors need %d.0 (Ampere) "
+			"or later: use -e cpu",
+			name, major, minor, MIN_MAJOR);
 	if (mode == CUDA_MODE_PROHIBITED)
-		return gs_error_create(GS_ERROR_ENGINE,
-				       "%s is in compute mode \"prohibited\"; nvidia-smi -c 0 allows "
-				       "programs on it",
-				       name);
+		return gs_error_create(
+			GS_ERROR_ENGINE,
+			"%s is in compute mode \"prohibited\"; nvidia-smi -c 0 allows "
+			"programs on it",
+			name);
 	if (!registers || !host_pointer)
 		return gs_error_create(GS_ERROR_ENGINE,
 				       "%s cannot read this machine's memory in place (no unified "
@@ -78,10 +79,11 @@ struct gs_error *cuda_probe(struct cuda *cuda)
 		err = cuda_error(&cuda->api, cuda->api.driver_version(&version),
 				 "the NVIDIA driver does not tell its version");
 	if (!err && version < MIN_CUDA_VERSION)
-		err = gs_error_create(GS_ERROR_ENGINE,
-				      "the NVIDIA driver is too old: it supports CUDA %d.%d, detectors "
-				      "need 11.0 (driver 450) or later",
-				      version / 1000, version % 1000 / 10);
+		err = gs_error_create(
+			GS_ERROR_ENGINE,
+			"the NVIDIA driver is too old: it supports CUDA %d.%d, detectors "
+			"need 11.0 (driver 450) or later",
+			version / 1000, version % 1000 / 10);
 	if (!err)
 		err = cuda_error(&cuda->api, cuda->api.device_count(&count),
 				 "the NVIDIA driver does not count its GPUs");
@@ -111,8 +113,7 @@ void cuda_leave(struct cuda *cuda)
 
 static struct gs_error *function(struct cuda *cuda, const char *name, struct CUfunc_st **ret)
 {
-	return cuda_error(&cuda->api,
-			  cuda->api.module_function(ret, cuda->supervisor_module, name),
+	return cuda_error(&cuda->api, cuda->api.module_function(ret, cuda->supervisor_module, name),
 			  "the supervisor has no kernel %s", name);
 }
 
@@ -197,9 +198,10 @@ void cuda_free(struct cuda *cuda, cuda_address *address)
 
 static struct gs_error *finish(struct cuda *cuda, unsigned int result, const char *what)
 {
-	if (!result)
-		result = cuda->api.stream_wait(cuda->stream);
-	return cuda_error(&cuda->api, result, "%s", what);
+	// Also after an error: what was launched before uses memory that the caller may now free.
+	unsigned int wait_result = cuda->api.stream_wait(cuda->stream);
+
+	return cuda_error(&cuda->api, result ? result : wait_result, "%s", what);
 }
 
 struct gs_error *cuda_write(struct cuda *cuda, cuda_address to, const void *from, size_t size)
@@ -220,8 +222,7 @@ struct gs_error *cuda_read(struct cuda *cuda, void *to, cuda_address from, size_
 
 struct gs_error *cuda_zero(struct cuda *cuda, cuda_address to, size_t size)
 {
-	return finish(cuda, cuda->api.set_bytes(to, 0, size, cuda->stream),
-		      "clearing GPU memory");
+	return finish(cuda, cuda->api.set_bytes(to, 0, size, cuda->stream), "clearing GPU memory");
 }
 
 struct gs_error *cuda_launch(struct cuda *cuda, struct CUfunc_st *kernel,

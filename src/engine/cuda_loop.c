@@ -35,8 +35,8 @@
 static struct gs_error *read_mailbox(void *arg, uint64_t offset, void *buf, size_t size)
 {
 	struct cuda *cuda = arg;
-	unsigned int result = cuda->api.copy_from_device(buf, cuda->mailbox + offset, size,
-							 cuda->reader_stream);
+	unsigned int result =
+		cuda->api.copy_from_device(buf, cuda->mailbox + offset, size, cuda->reader_stream);
 
 	if (!result)
 		result = cuda->api.stream_wait(cuda->reader_stream);
@@ -146,9 +146,8 @@ static struct gs_error *prepare(struct cuda *cuda, struct gs_detector *detector)
 	while (row < GS_MAILBOX_DETECTORS && cuda->rows[row])
 		row++;
 	if (row == GS_MAILBOX_DETECTORS)
-		return gs_error_create(GS_ERROR_ENGINE,
-				       "%s: the mailbox has room for %d detectors", detector->name,
-				       GS_MAILBOX_DETECTORS);
+		return gs_error_create(GS_ERROR_ENGINE, "%s: the mailbox has room for %d detectors",
+				       detector->name, GS_MAILBOX_DETECTORS);
 
 	struct gs_control control = {
 		.stop = 1,
@@ -165,8 +164,8 @@ static struct gs_error *prepare(struct cuda *cuda, struct gs_detector *detector)
 
 	mailbox_writer(&control.writer, &cuda->header, cuda->mailbox, cuda->crc32c, (uint32_t)row);
 
-	struct gs_error *err = write_row(cuda, row, detector->name, detector->period_ms,
-					 GS_MAILBOX_WAITING);
+	struct gs_error *err =
+		write_row(cuda, row, detector->name, detector->period_ms, GS_MAILBOX_WAITING);
 
 	if (!err)
 		err = cuda_write(cuda, mine->control, &control, sizeof(control));
@@ -220,8 +219,8 @@ static struct gs_error *set_stop(struct cuda *cuda, uint64_t stop)
 static struct gs_error *launch_all(struct cuda *cuda)
 {
 	void *parameters[] = { &cuda->supervisor };
-	struct gs_error *err = cuda_launch(cuda, cuda->supervisor_function,
-					   cuda->supervisor_stream, parameters, "the supervisor");
+	struct gs_error *err = cuda_launch(cuda, cuda->supervisor_function, cuda->supervisor_stream,
+					   parameters, "the supervisor");
 
 	if (!err)
 		cuda->launched = true;
@@ -274,8 +273,8 @@ static struct gs_error *wait_all(struct cuda *cuda)
 			first = err;
 	}
 
-	struct gs_error *err = wait_stream(cuda, cuda->supervisor_stream, deadline,
-					   "the supervisor");
+	struct gs_error *err =
+		wait_stream(cuda, cuda->supervisor_stream, deadline, "the supervisor");
 
 	if (first)
 		gs_error_destroy(err);
@@ -342,9 +341,9 @@ static struct gs_error *deliver(void *arg, uint32_t row, const void *record, uin
 	if (!detector)
 		return NULL;
 
-	struct gs_error *err = detector_deliver(detector, record, size,
-						(uint64_t)cuda->header.wall_offset_ns,
-						cuda->engine->fn, cuda->engine->arg, &count);
+	struct gs_error *err =
+		detector_deliver(detector, record, size, (uint64_t)cuda->header.wall_offset_ns,
+				 cuda->engine->fn, cuda->engine->arg, &count);
 
 	cuda->delivered[row] += count;
 	// A damaged record is not a reason to miss the others.
@@ -389,8 +388,8 @@ static void update_stats(struct cuda *cuda, uint32_t index)
 static struct gs_error *drain(struct cuda *cuda, bool table)
 {
 	uint64_t count;
-	struct gs_error *err = mailbox_poll(cuda->reader, GS_MAILBOX_FINDINGS, deliver, cuda,
-					    &count);
+	struct gs_error *err =
+		mailbox_poll(cuda->reader, GS_MAILBOX_FINDINGS, deliver, cuda, &count);
 
 	if (!err)
 		err = mailbox_poll(cuda->reader, GS_MAILBOX_DATA, deliver, cuda, &count);
@@ -598,8 +597,7 @@ struct gs_error *cuda_heartbeat(struct gs_engine *engine, struct gs_mailbox_hear
 	return err;
 }
 
-struct gs_error *cuda_row(struct gs_engine *engine, uint32_t index,
-			  struct gs_mailbox_detector *ret)
+struct gs_error *cuda_row(struct gs_engine *engine, uint32_t index, struct gs_mailbox_detector *ret)
 {
 	struct cuda *cuda = engine->priv;
 	struct gs_error *err = enter_reader(cuda);

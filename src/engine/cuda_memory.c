@@ -69,8 +69,8 @@ static struct gs_error *register_chunk(struct cuda *cuda, uint64_t phys, uint8_t
 {
 	struct cuda_memory *memory = &cuda->memory;
 	struct cuda_registration registration = { address, size };
-	unsigned int flags = CUDA_REGISTER_DEVICEMAP |
-			     (cuda->read_only ? CUDA_REGISTER_READ_ONLY : 0);
+	unsigned int flags =
+		CUDA_REGISTER_DEVICEMAP | (cuda->read_only ? CUDA_REGISTER_READ_ONLY : 0);
 	cuda_address seen = 0;
 
 	if (!gs_array_push(memory->registrations, memory->registration_count,
@@ -92,9 +92,10 @@ static struct gs_error *register_chunk(struct cuda *cuda, uint64_t phys, uint8_t
 				  "the GPU does not map memory at physical address 0x%" PRIx64,
 				  phys);
 	if (seen != (uintptr_t)address)
-		return gs_error_create(GS_ERROR_ENGINE,
-				       "the GPU maps registered memory at addresses of its own; this "
-				       "machine needs -e cpu");
+		return gs_error_create(
+			GS_ERROR_ENGINE,
+			"the GPU maps registered memory at addresses of its own; this "
+			"machine needs -e cpu");
 	memory->bytes += size;
 	return NULL;
 }
@@ -110,8 +111,7 @@ static struct gs_error *register_run(struct cuda *cuda, const struct gs_segment 
 		if (size > CHUNK_MAX)
 			size = CHUNK_MAX - ((uintptr_t)address & (CHUNK_ALIGN - 1));
 
-		struct gs_error *err =
-			register_chunk(cuda, segment->phys + offset, address, size);
+		struct gs_error *err = register_chunk(cuda, segment->phys + offset, address, size);
 
 		if (err)
 			return err;
@@ -145,8 +145,8 @@ static struct gs_error *take_segment(struct cuda *cuda, const struct gs_segment 
 	*changed_ret = false;
 	while (!err && next_run(segment, mine, end, &begin, &end)) {
 		*changed_ret = true;
-		err = mine->copy ? copy_run(cuda, segment, mine, begin, end) :
-				   register_run(cuda, segment, mine, begin, end);
+		err = mine->copy ? copy_run(cuda, segment, mine, begin, end)
+				 : register_run(cuda, segment, mine, begin, end);
 	}
 	return err;
 }
@@ -173,10 +173,11 @@ static struct gs_error *choose_copies(struct cuda *cuda, struct gs_target *targe
 		aligned &= (uintptr_t)segments[i].host % GS_PAGE_SIZE == 0;
 	}
 	if (!gs_target_frozen(target) && !aligned)
-		return gs_error_create(GS_ERROR_ENGINE,
-				       "%s: its pages are not aligned in the file, which GPUs need: "
-				       "use -e cpu",
-				       gs_target_spec(target));
+		return gs_error_create(
+			GS_ERROR_ENGINE,
+			"%s: its pages are not aligned in the file, which GPUs need: "
+			"use -e cpu",
+			gs_target_spec(target));
 	if (!gs_target_frozen(target))
 		return NULL;
 
@@ -189,7 +190,8 @@ static struct gs_error *choose_copies(struct cuda *cuda, struct gs_target *targe
 		if (aligned)
 			return NULL;
 		return gs_error_create(GS_ERROR_ENGINE,
-				       "%s: %" PRIu64 " MiB do not fit in the GPU's %zu MiB of free "
+				       "%s: %" PRIu64
+				       " MiB do not fit in the GPU's %zu MiB of free "
 				       "memory, and its pages are not aligned in the file; "
 				       "'gpusentinel dump' makes a core whose pages are",
 				       gs_target_spec(target), total >> 20, unused >> 20);
@@ -205,8 +207,8 @@ static struct gs_error *write_map(struct cuda *cuda, const struct gs_segment *se
 	struct cuda_memory *memory = &cuda->memory;
 	size_t size = sizeof(struct gs_map) + memory->count * sizeof(struct gs_map_segment);
 	_cleanup_free_ struct gs_map *map = calloc(1, size);
-	struct gs_error *err = map ? cuda_alloc(cuda, "the memory map", size, &memory->map) :
-				     &gs_enomem;
+	struct gs_error *err =
+		map ? cuda_alloc(cuda, "the memory map", size, &memory->map) : &gs_enomem;
 
 	if (err)
 		return err;
@@ -319,8 +321,8 @@ struct gs_error *cuda_memory_refresh(struct cuda *cuda)
 		// Also after an error: what was registered before it can be read.
 		struct gs_error *write_err =
 			changed ? cuda_write(cuda, mine->bitmap, mine->readable,
-					     bitmap_words(mine->pages) * 8) :
-				  NULL;
+					     bitmap_words(mine->pages) * 8)
+				: NULL;
 
 		if (err)
 			gs_error_destroy(write_err);

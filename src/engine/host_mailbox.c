@@ -48,10 +48,8 @@ static struct gs_error *map_memory(struct host_mailbox *mailbox, struct gs_engin
 	struct gs_mailbox_header *header = &mailbox->header;
 
 	mailbox_layout(header, GS_MAILBOX_CPU, slots);
-	header->wall_offset_ns =
-		(int64_t)(clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC));
-	snprintf(header->release, sizeof(header->release), "%s",
-		 gs_kernel_release(engine->kernel));
+	header->wall_offset_ns = (int64_t)(clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC));
+	snprintf(header->release, sizeof(header->release), "%s", gs_kernel_release(engine->kernel));
 	snprintf(header->target, sizeof(header->target), "%s",
 		 gs_target_spec(gs_kernel_target(engine->kernel)));
 	mailbox_seal_header(header);
@@ -118,7 +116,8 @@ struct gs_error *host_mailbox_create(struct gs_engine *engine, struct host_mailb
 
 		mailbox->has_thread = !result;
 		if (result)
-			err = gs_error_errno(GS_ERROR_ENGINE, result, "no thread for the heartbeat");
+			err = gs_error_errno(GS_ERROR_ENGINE, result,
+					     "no thread for the heartbeat");
 	}
 	if (err) {
 		host_mailbox_destroy(mailbox);

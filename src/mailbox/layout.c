@@ -147,8 +147,8 @@ void mailbox_writer(struct gs_mailbox_writer *writer, const struct gs_mailbox_he
 		writer->rings[i].address = address + header->rings[i].offset;
 		writer->rings[i].slots = mailbox_ring_slots(&header->rings[i]);
 	}
-	writer->entry = address + header->detectors.offset +
-			detector * sizeof(struct gs_mailbox_detector);
+	writer->entry =
+		address + header->detectors.offset + detector * sizeof(struct gs_mailbox_detector);
 	writer->crc32c = table;
 	writer->detector = detector;
 	writer->seed = gs_mailbox_seed(header);

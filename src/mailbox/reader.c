@@ -156,8 +156,8 @@ static struct gs_error *read_slots(struct mailbox_reader *reader, uint32_t ring,
 	uint64_t slots = mailbox_ring_slots(area), at = from % slots;
 	uint64_t base = area->offset + sizeof(struct gs_mailbox_ring);
 	uint64_t first = count < slots - at ? count : slots - at;
-	struct gs_error *err = reader->read(reader->arg, base + at * GS_MAILBOX_SLOT,
-					    reader->chunk, first * GS_MAILBOX_SLOT);
+	struct gs_error *err = reader->read(reader->arg, base + at * GS_MAILBOX_SLOT, reader->chunk,
+					    first * GS_MAILBOX_SLOT);
 
 	if (err || first == count)
 		return err;

@@ -57,7 +57,8 @@ static void keep(void *arg, const struct gs_record *record)
 		record->format, record->run, record->text);
 	for (size_t i = 0; i < record->count; i++)
 		fprintf(out, " %s=%s%s%s", record->items[i].name, record->items[i].text,
-			record->items[i].cut ? "(cut)" : "", record->items[i].fault ? "(fault)" : "");
+			record->items[i].cut ? "(cut)" : "",
+			record->items[i].fault ? "(fault)" : "");
 	fclose(out);
 	if (!gs_array_push(lines->v, lines->count, lines->capacity, line))
 		abort();
@@ -121,7 +122,8 @@ static bool compare(struct side *cpu, struct side *gpu, struct gs_fat *fat, size
 		       c.faults, c.fault_address, c.records_lost, cpu->error, g.faults,
 		       g.fault_address, g.records_lost, gpu->error);
 	}
-	printf("%s %s: %zu records, %" PRIu64 " faults, %" PRIu64 " walks; cpu %.2f ms, cuda %.2f ms\n",
+	printf("%s %s: %zu records, %" PRIu64 " faults, %" PRIu64
+	       " walks; cpu %.2f ms, cuda %.2f ms\n",
 	       differs ? "differs" : "ok", info.name, gpu->lines.count, g.faults, g.walks, cpu->ms,
 	       gpu->ms);
 	clear(cpu);

@@ -198,7 +198,8 @@ static struct gs_engine *created(void)
 
 static struct gs_detector *add(struct gs_engine *engine, size_t index)
 {
-	struct gs_detector_options options = { .size = sizeof(options), .budget = 1 << 20,
+	struct gs_detector_options options = { .size = sizeof(options),
+					       .budget = 1 << 20,
 					       .output = 1 };
 	struct gs_detector *detector;
 	struct gs_error *err = gs_engine_add(engine, fat, index, &options, &detector);
@@ -461,11 +462,12 @@ static void every_call_may_fail(void **state)
 			if (fake->allocations || fake->registrations || fake->modules ||
 			    fake->streams || fake->contexts || fake->pushed || fake->misuses ||
 			    fake->unsafe)
-				fail_msg("%s, call %u: %d allocations, %d registrations, %d modules, "
-					 "%d streams, %d contexts, %d pushed, %d misuses, %d unsafe",
-					 symbols[i], n, fake->allocations, fake->registrations,
-					 fake->modules, fake->streams, fake->contexts,
-					 fake->pushed, fake->misuses, fake->unsafe);
+				fail_msg(
+					"%s, call %u: %d allocations, %d registrations, %d modules, "
+					"%d streams, %d contexts, %d pushed, %d misuses, %d unsafe",
+					symbols[i], n, fake->allocations, fake->registrations,
+					fake->modules, fake->streams, fake->contexts, fake->pushed,
+					fake->misuses, fake->unsafe);
 		}
 	}
 	assert_true(failures > 100);

@@ -89,17 +89,17 @@ static void idle_call(void)
 	pthread_mutex_unlock(&lock);
 }
 
-#define ENTER(symbol)                                      \
-	do {                                               \
+#define ENTER(symbol)                                        \
+	do {                                                 \
 		unsigned int result_ = called(symbol, true); \
-		if (result_)                               \
-			return result_;                    \
+		if (result_)                                 \
+			return result_;                      \
 	} while (0)
-#define ENTER_FREELY(symbol)                                \
-	do {                                                \
+#define ENTER_FREELY(symbol)                                  \
+	do {                                                  \
 		unsigned int result_ = called(symbol, false); \
-		if (result_)                                \
-			return result_;                     \
+		if (result_)                                  \
+			return result_;                       \
 	} while (0)
 
 // What ends something ends it also if it says that it failed.
@@ -522,7 +522,11 @@ FAKE_EXPORT void fake_cuda_reset(void)
 		cuMemFree_v2((uintptr_t)blocks->data);
 	calls = 0;
 	pushed = 0;
-	fake = (struct fake_cuda){ .detectors = fake.detectors, .version = 13000, .devices = 1,
-				   .major = 9, .read_only = 1, .host_pointer = 1,
+	fake = (struct fake_cuda){ .detectors = fake.detectors,
+				   .version = 13000,
+				   .devices = 1,
+				   .major = 9,
+				   .read_only = 1,
+				   .host_pointer = 1,
 				   .free_memory = (size_t)8 << 30 };
 }

@@ -59,9 +59,10 @@ static void box_init(struct box *box)
 	memset(box->memory, 0, box->header.size);
 	memcpy(box->memory, &box->header, sizeof(box->header));
 	for (uint32_t i = 0; i < 4; i++) {
-		mailbox_row((struct gs_mailbox_detector *)(box->memory +
-							   box->header.detectors.offset) + i,
-			    "sample", 100);
+		mailbox_row(
+			(struct gs_mailbox_detector *)(box->memory + box->header.detectors.offset) +
+				i,
+			"sample", 100);
 		mailbox_writer(&box->writers[i], &box->header, (uint64_t)box->memory,
 			       (uint64_t)mailbox_crc32c(), i);
 	}
@@ -79,7 +80,8 @@ struct record {
 	uint64_t items[RECORD_MAX];
 };
 
-static struct record *record_of(struct record *record, uint16_t kind, uint32_t items, uint64_t value)
+static struct record *record_of(struct record *record, uint16_t kind, uint32_t items,
+				uint64_t value)
 {
 	record->header = (struct gs_record_header){
 		.size = (uint32_t)(sizeof(record->header) + items * 8),
@@ -218,8 +220,7 @@ static void a_reader_that_is_too_slow_gets_away(void **state)
 	box.before_read = NULL;
 	poll_ring(&box, GS_MAILBOX_DATA, &seen);
 	assert_int_equal(mailbox_missed(box.reader, 0) + seen.count,
-			 ((struct gs_mailbox_detector *)(box.memory +
-							 box.header.detectors.offset))
+			 ((struct gs_mailbox_detector *)(box.memory + box.header.detectors.offset))
 				 ->records[GS_MAILBOX_DATA]);
 	box_deinit(&box);
 }
@@ -408,8 +409,8 @@ static void headers_are_checked(void **state)
 
 	for (int i = 0; i < 4; i++) {
 		static const struct gs_mailbox_area bad[] = {
-			{ 4096, UINT64_MAX }, { UINT64_MAX - 63, 128 }, { 0, 0 },
-			{ 4100, 64 },	      { 64, 4096 },
+			{ 4096, UINT64_MAX }, { UINT64_MAX - 63, 128 }, { 0, 0 }, { 4100, 64 },
+			{ 64, 4096 },
 		};
 
 		for (size_t j = 0; j < sizeof(bad) / sizeof(bad[0]); j++) {
