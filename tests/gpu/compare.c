@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs detectors once on the CPU and once on the GPU over the same memory and compares record for record.
+// Runs detectors once on the CPU and once on the GPU over the same memory and compares record for record;
+// then lets all of them run by themselves on the GPU for two seconds.
 //   compare TARGET DETECTOR.so...
 // The memory must not change between the two: a core, or a guest that is stopped. Exit 0: equal, 1: not,
 // 2: wrong use, 77: no GPU here.
@@ -13,7 +14,7 @@
 
 #include "util/array.h"
 
-enum { SHOWN = 5 };
+enum { SHOWN = 5, LIVE_MS = 2000, FILES_MAX = 64 };
 
 // Records as lines of text, so that a difference can be shown.
 struct lines {
@@ -131,6 +132,76 @@ static bool compare(struct side *cpu, struct side *gpu, struct gs_fat *fat, size
 	return !differs;
 }
 
+static void count(void *arg, const struct gs_record *record)
+{
+	(void)record;
+	++*(uint64_t *)arg;
+}
+
+static bool show_row(struct gs_engine *engine, uint32_t index)
+{
+	struct gs_mailbox_detector row;
+	struct gs_error *err = gs_engine_row(engine, index, &row);
+
+	if (err)
+		die(err, 1);
+	if (!row.name[0])
+		return true;
+	printf("%s %s: every %u ms, %" PRIu64 " runs, last %.3f ms, longest %.3f ms, %" PRIu64
+	       " findings, %" PRIu64 " rows and metrics, %" PRIu64 " lost, %" PRIu64
+	       " faults, %" PRIu64 " walks\n",
+	       row.runs ? "ok" : "NO RUNS", row.name, row.period_ms, row.runs,
+	       (double)row.last_ns / 1e6, (double)row.max_ns / 1e6,
+	       row.records[GS_MAILBOX_FINDINGS], row.records[GS_MAILBOX_DATA], row.lost, row.faults,
+	       row.walks);
+	return row.runs;
+}
+
+// Without help from here: launched once, read at the end.
+static bool live(struct gs_engine *engine, struct gs_fat **fats, size_t fat_count)
+{
+	struct gs_detector_options options = { .size = sizeof(options) };
+	struct gs_mailbox_heartbeat beat = {};
+	struct gs_detector *detector;
+	uint64_t records = 0;
+	struct gs_error *err = NULL;
+	double start = now_ms();
+
+	for (size_t i = 0; i < fat_count && !err; i++) {
+		for (size_t j = 0; j < gs_fat_detector_count(fats[i]) && !err; j++)
+			err = gs_engine_add(engine, fats[i], j, &options, &detector);
+	}
+	printf("all detectors loaded in %.0f ms\n", now_ms() - start);
+	start = now_ms();
+	if (!err)
+		err = gs_engine_start(engine, count, &records);
+	while (!err && !(beat.counter > 2) && now_ms() - start < 5000)
+		err = gs_engine_heartbeat(engine, &beat);
+	if (err)
+		die(err, 1);
+	printf("launched, and third heartbeat seen, after %.1f ms\n", now_ms() - start);
+	nanosleep(&(struct timespec){ .tv_sec = LIVE_MS / 1000 }, NULL);
+
+	struct gs_mailbox_heartbeat then = beat;
+
+	err = gs_engine_heartbeat(engine, &beat);
+	if (err)
+		die(err, 1);
+	start = now_ms();
+	gs_engine_stop(engine);
+	printf("stopped in %.1f ms\n", now_ms() - start);
+
+	bool ok = beat.counter - then.counter > LIVE_MS / 4;
+
+	printf("%s heartbeat: %" PRIu64 " beats in %.0f ms of the GPU's clock; launched 0x%" PRIx64
+	       ", stalled 0x%" PRIx64 "; %" PRIu64 " records delivered\n",
+	       ok ? "ok" : "SLOW", beat.counter - then.counter,
+	       (double)(beat.time_ns - then.time_ns) / 1e6, beat.launched, beat.stalled, records);
+	for (uint32_t i = 0; i < GS_MAILBOX_DETECTORS; i++)
+		ok &= show_row(engine, i);
+	return ok;
+}
+
 int main(int argc, char **argv)
 {
 	struct gs_target_options target_options = { .size = sizeof(target_options) };
@@ -140,9 +211,12 @@ int main(int argc, char **argv)
 	struct side cpu = {}, gpu = {};
 	const char *name;
 	char *why;
+	struct gs_fat *fats[FILES_MAX];
+	size_t fat_count = 0;
 	int status = 0;
 
-	if (argc < 3) {
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc < 3 || argc - 2 > FILES_MAX) {
 		fprintf(stderr, "usage: compare TARGET DETECTOR.so...\n");
 		return 2;
 	}
@@ -175,10 +249,13 @@ int main(int argc, char **argv)
 			die(err, 1);
 		for (size_t j = 0; j < gs_fat_detector_count(fat); j++)
 			status |= !compare(&cpu, &gpu, fat, j);
-		gs_fat_close(fat);
+		fats[fat_count++] = fat;
 	}
+	status |= !live(gpu.engine, fats, fat_count);
 	gs_engine_destroy(gpu.engine);
 	gs_engine_destroy(cpu.engine);
+	for (size_t i = 0; i < fat_count; i++)
+		gs_fat_close(fats[i]);
 	gs_kernel_close(kernel);
 	gs_target_close(target);
 	return status;
