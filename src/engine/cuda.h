@@ -24,6 +24,9 @@ struct cuda_registration {
 struct cuda_segment {
 	// Copy in GPU memory; 0: registered where it is.
 	cuda_address copy;
+	// Added to our address of a registered page for the GPU's: 0 wherever addresses are unified.
+	uint64_t delta;
+	bool has_delta;
 	// The presence bitmap in GPU memory, and ours: bit N = the GPU may read page N.
 	cuda_address bitmap;
 	uint64_t *readable;

@@ -22,7 +22,7 @@ static struct gs_error *attribute(struct cuda *cuda, enum cuda_attribute which, 
 static struct gs_error *check_device(struct cuda *cuda, int version)
 {
 	char name[96] = "";
-	int major = 0, minor = 0, mode = 0, registers = 0, host_pointer = 0, read_only = 0;
+	int major = 0, minor = 0, mode = 0, registers = 0, read_only = 0;
 	struct gs_error *err =
 		cuda_error(&cuda->api, cuda->api.device_name(name, sizeof(name) - 1, cuda->device),
 			   "cannot ask the GPU for its name");
@@ -35,8 +35,6 @@ static struct gs_error *check_device(struct cuda *cuda, int version)
 		err = attribute(cuda, CUDA_ATTRIBUTE_COMPUTE_MODE, &mode);
 	if (!err)
 		err = attribute(cuda, CUDA_ATTRIBUTE_HOST_REGISTER, &registers);
-	if (!err)
-		err = attribute(cuda, CUDA_ATTRIBUTE_HOST_POINTER, &host_pointer);
 	if (err)
 		return err;
 	// Older drivers do not know this question.
@@ -58,11 +56,10 @@ static struct gs_error *check_device(struct cuda *cuda, int version)
 			"%s is in compute mode \"prohibited\"; nvidia-smi -c 0 allows "
 			"programs on it",
 			name);
-	if (!registers || !host_pointer)
+	if (!registers)
 		return gs_error_create(GS_ERROR_ENGINE,
-				       "%s cannot read this machine's memory in place (no unified "
-				       "addresses for registered memory; in confidential-computing "
-				       "mode it never can): use -e cpu",
+				       "%s cannot read this machine's memory in place (in "
+				       "confidential-computing mode it never can): use -e cpu",
 				       name);
 	return NULL;
 }

@@ -64,8 +64,8 @@ static void set_readable(struct cuda_segment *mine, uint64_t begin, uint64_t end
 		mine->readable[page / 64] |= UINT64_C(1) << page % 64;
 }
 
-static struct gs_error *register_chunk(struct cuda *cuda, uint64_t phys, uint8_t *address,
-				       size_t size)
+static struct gs_error *register_chunk(struct cuda *cuda, struct cuda_segment *mine, uint64_t phys,
+				       uint8_t *address, size_t size)
 {
 	struct cuda_memory *memory = &cuda->memory;
 	struct cuda_registration registration = { address, size };
@@ -91,11 +91,14 @@ static struct gs_error *register_chunk(struct cuda *cuda, uint64_t phys, uint8_t
 		return cuda_error(&cuda->api, result,
 				  "the GPU does not map memory at physical address 0x%" PRIx64,
 				  phys);
-	if (seen != (uintptr_t)address)
+	if (!mine->has_delta)
+		mine->delta = seen - (uintptr_t)address;
+	mine->has_delta = true;
+	if (seen - (uintptr_t)address != mine->delta)
 		return gs_error_create(
 			GS_ERROR_ENGINE,
-			"the GPU maps registered memory at addresses of its own; this "
-			"machine needs -e cpu");
+			"the GPU maps each stretch of registered memory at an address "
+			"of its own; this machine needs -e cpu");
 	memory->bytes += size;
 	return NULL;
 }
@@ -111,7 +114,8 @@ static struct gs_error *register_run(struct cuda *cuda, const struct gs_segment 
 		if (size > CHUNK_MAX)
 			size = CHUNK_MAX - ((uintptr_t)address & (CHUNK_ALIGN - 1));
 
-		struct gs_error *err = register_chunk(cuda, segment->phys + offset, address, size);
+		struct gs_error *err =
+			register_chunk(cuda, mine, segment->phys + offset, address, size);
 
 		if (err)
 			return err;
@@ -224,7 +228,7 @@ static struct gs_error *write_map(struct cuda *cuda, const struct gs_segment *se
 		to[i] = (struct gs_map_segment){
 			.phys = segments[i].phys,
 			.end = segments[i].phys + segments[i].size,
-			.base = mine->copy ? mine->copy : (uint64_t)segments[i].host,
+			.base = mine->copy ? mine->copy : (uint64_t)segments[i].host + mine->delta,
 			.present = mine->bitmap,
 		};
 	}

@@ -400,11 +400,11 @@ static void unusable_gpus_are_refused(void **state)
 	fake->fail_at = 1;
 	fake->fail_with = CUDA_DEVICE_UNAVAILABLE;
 	assert_refused("exclusive use by another process");
-	fake->host_pointer = 0;
+	fake->registers = 0;
 	assert_refused("confidential-computing");
-	fake->host_pointer = 1;
+	fake->registers = 1;
 	fake->shift = 4096;
-	assert_refused("addresses of its own");
+	assert_refused("an address of its own");
 }
 
 // All that a program does; errors end it early.

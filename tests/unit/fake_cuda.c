@@ -168,11 +168,8 @@ unsigned int cuDeviceGetAttribute(int *ret, unsigned int attribute, int device)
 	case CUDA_ATTRIBUTE_MINOR:
 		*ret = 0;
 		break;
-	case CUDA_ATTRIBUTE_HOST_POINTER:
-		*ret = fake.host_pointer;
-		break;
 	case CUDA_ATTRIBUTE_HOST_REGISTER:
-		*ret = 1;
+		*ret = fake.registers;
 		break;
 	case CUDA_ATTRIBUTE_READ_ONLY_REGISTER:
 		*ret = fake.read_only;
@@ -353,7 +350,7 @@ unsigned int cuMemHostGetDevicePointer_v2(cuda_address *ret, void *address, unsi
 {
 	(void)flags;
 	ENTER("cuMemHostGetDevicePointer_v2");
-	*ret = (uintptr_t)address + fake.shift;
+	*ret = (uintptr_t)address + fake.shift * (size_t)fake.registered_count;
 	return CUDA_OK;
 }
 
@@ -527,6 +524,6 @@ FAKE_EXPORT void fake_cuda_reset(void)
 				   .devices = 1,
 				   .major = 9,
 				   .read_only = 1,
-				   .host_pointer = 1,
+				   .registers = 1,
 				   .free_memory = (size_t)8 << 30 };
 }

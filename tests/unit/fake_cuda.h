@@ -18,9 +18,9 @@ struct fake_cuda {
 	// True once that has happened.
 	_Bool failed;
 	// What the device and driver say.
-	int version, devices, major, mode, read_only, host_pointer;
+	int version, devices, major, mode, read_only, registers;
 	size_t free_memory;
-	// Registered memory is seen at its own address plus this.
+	// Registered memory is seen at its own address plus a multiple of this, another for each stretch.
 	size_t shift;
 	// Outstanding: allocations, registrations, modules, streams, contexts retained, contexts pushed.
 	int allocations, registrations, modules, streams, contexts, pushed;
