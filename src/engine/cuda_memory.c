@@ -182,7 +182,8 @@ static struct gs_error *choose_copies(struct cuda *cuda, struct gs_target *targe
 			"%s: its pages are not aligned in the file, which GPUs need: "
 			"use -e cpu",
 			gs_target_spec(target));
-	if (!gs_target_frozen(target))
+	// On demand a core is treated as a guest is, so that this can be tested without one.
+	if (!gs_target_frozen(target) || (getenv("GPUSENTINEL_CUDA_REGISTER") && aligned))
 		return NULL;
 
 	struct gs_error *err = cuda_error(&cuda->api, cuda->api.memory_info(&unused, &all),

@@ -275,6 +275,13 @@ static void cores_are_copied_if_they_fit(void **state)
 	assert_string_equal(seen.text, "s=swapper/0 sym=init_task+0x1234");
 	gs_engine_destroy(engine);
 
+	setenv("GPUSENTINEL_CUDA_REGISTER", "1", 1);
+	engine = created();
+	unsetenv("GPUSENTINEL_CUDA_REGISTER");
+	assert_int_equal(fake->registered_count, 4);
+	gs_engine_destroy(engine);
+
+	fake->registered_count = 0;
 	fake->free_memory = 4096;
 	engine = created();
 	assert_int_equal(fake->registered_count, 4);
