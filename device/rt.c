@@ -4,3 +4,9 @@
 #include "map.c"
 #include "record.c"
 #include "run.c"
+
+#ifdef __NVPTX__
+// Who runs by itself also writes the mailbox. On the CPU the engine does that.
+#include "mailbox.c"
+#include "loop.c"
+#endif

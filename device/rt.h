@@ -64,6 +64,16 @@ void gs_rt_end(struct gs_ctx *ctx);
 /** The record under construction does not fit. */
 void gs_rt_lose(struct gs_ctx *ctx);
 
+struct gs_control;
+
+/**
+ * Wait until the next run is due, and prepare the context for it. GPUs only, as gs_rt_loop_end().
+ * @return 0: told to stop.
+ */
+uint32_t gs_rt_loop_begin(struct gs_ctx *ctx, struct gs_control *control);
+/** Publish what the run found. */
+void gs_rt_loop_end(struct gs_ctx *ctx, struct gs_control *control);
+
 uint64_t gs_rt_now(struct gs_ctx *ctx);
 uint64_t gs_rt_run(struct gs_ctx *ctx);
 uint32_t gs_rt_thread_index(struct gs_ctx *ctx);

@@ -56,7 +56,9 @@ static bool is_entry(LLVMValueRef fn)
 {
 	size_t length;
 
-	return lv_starts(LLVMGetValueName2(fn, &length), "gs_run_");
+	const char *name = LLVMGetValueName2(fn, &length);
+
+	return lv_starts(name, "gs_run_") || lv_starts(name, "gs_loop_");
 }
 
 // The calls that were emitted must be those that the runtime defines, argument by argument.
@@ -205,6 +207,9 @@ static struct gs_error *prepare(struct lv *lv, LLVMModuleRef module, const struc
 	LLVMSetDataLayout(module, text);
 	LLVMDisposeMessage(text);
 	LLVMDisposeTargetData(layout);
+
+	if (backend == &nvptx)
+		lv_loops(lv, module);
 
 	struct gs_error *err = link_runtime(lv, module, backend);
 

@@ -175,6 +175,9 @@ void lv_budget(struct lv *lv);
 /** Emit the runtime's calls for the placeholders. */
 void lv_lower(struct lv *lv);
 
+/** Give each detector of a GPU's module an entry in which it runs by itself. */
+void lv_loops(struct lv *lv, LLVMModuleRef module);
+
 /** Generate code for both machines, and the shared object. */
 struct gs_error *lv_emit(struct lv *lv);
 

@@ -13,6 +13,7 @@
 
 #include <gpusentinel/error.h>
 #include <gpusentinel/kernel_info.h>
+#include <gpusentinel/mailbox.h>
 #include <gpusentinel/record.h>
 
 struct gs_fat;
@@ -37,13 +38,24 @@ struct gs_detector_info {
 size_t gs_fat_detector_count(const struct gs_fat *fat);
 void gs_fat_detector_info(const struct gs_fat *fat, size_t index, struct gs_detector_info *ret);
 
-/** Create an engine. @param name "cpu" or "auto". @return GS_ERROR_ENGINE if it cannot run here. */
+/**
+ * Create an engine.
+ * @param name "cuda", "cpu", or "auto": cuda where a usable GPU is, else cpu.
+ * @return GS_ERROR_ENGINE if it cannot run here.
+ */
 struct gs_error *gs_engine_create(const char *name, struct gs_kernel *kernel,
 				  struct gs_engine **ret);
 /** Stops all detectors, then frees. NULL is allowed. */
 void gs_engine_destroy(struct gs_engine *engine);
-/** "cpu" */
+/** "cuda", "cpu" */
 const char *gs_engine_name(const struct gs_engine *engine);
+/** The GPU that it runs on; for cpu in the place of cuda, why that cannot be. May be empty. */
+const char *gs_engine_why(const struct gs_engine *engine);
+/**
+ * Which engine gs_engine_create() would choose, without taking anything into use.
+ * @param name_ret Its name. @param ret What gs_engine_why() would say; end it with free().
+ */
+struct gs_error *gs_engine_describe(const char *name, const char **name_ret, char **ret);
 
 /** How a detector is added; zero-initialise, then set @ref size. 0 means: as the detector says. */
 struct gs_detector_options {
@@ -153,5 +165,14 @@ void gs_detector_get_info(struct gs_detector *detector, struct gs_detector_info 
 struct gs_error *gs_engine_start(struct gs_engine *engine, gs_record_fn *fn, void *arg);
 /** Returns after the last record has been delivered. */
 void gs_engine_stop(struct gs_engine *engine);
+
+/**
+ * The mailbox, which exists from the first gs_engine_start() on: the supervisor's sign of life, and a row of the
+ * detector table (all zero: never used).
+ * @return GS_ERROR_USAGE before that.
+ */
+struct gs_error *gs_engine_heartbeat(struct gs_engine *engine, struct gs_mailbox_heartbeat *ret);
+struct gs_error *gs_engine_row(struct gs_engine *engine, uint32_t index,
+			       struct gs_mailbox_detector *ret);
 
 #endif

@@ -13,6 +13,7 @@
 #ifndef GPUSENTINEL_TARGET_H
 #define GPUSENTINEL_TARGET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -61,6 +62,9 @@ void gs_target_close(struct gs_target *target);
 
 /** The specification that it was opened with. */
 const char *gs_target_spec(const struct gs_target *target);
+
+/** True if the memory does not change any more (a core): a copy of it is as good. */
+bool gs_target_frozen(const struct gs_target *target);
 
 /** The segments; they live as long as the target. */
 const struct gs_segment *gs_target_segments(const struct gs_target *target, size_t *count_ret);

@@ -22,7 +22,7 @@ struct cli {
 	const char *command;
 	/** -t; NULL: not given. */
 	const char *target_spec;
-	/** -e; "auto" unless given. */
+	/** -e; NULL: not given, each command has its own default. */
 	const char *engine_name;
 	/** --layout, --system-map, --detectors; NULL: not given. */
 	const char *layout, *system_map, *detectors;

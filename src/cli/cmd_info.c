@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -22,6 +23,9 @@ static const char help[] =
 // All that is shown; the modules and the system's rows may have failed each.
 struct info {
 	const char *target, *release;
+	// What 'run' would choose, and why.
+	const char *engine;
+	char *engine_why;
 	struct gs_kernel_facts facts;
 	const struct gs_map *map;
 	size_t segments, modules;
@@ -115,6 +119,8 @@ static void print_text(struct info *info)
 	if (info->has_modules)
 		line("modules", "%zu", info->modules);
 	line("possible CPUs", "%" PRIu32, facts->cpus);
+	if (info->engine_why)
+		line("engine", "%s: %s", info->engine, info->engine_why);
 	address_line("direct map", facts->page_offset_base);
 	address_line("vmalloc", facts->vmalloc_base);
 	address_line("vmemmap", facts->vmemmap_base);
@@ -157,6 +163,8 @@ static void print_object(const struct info *info)
 	else
 		json_object_object_add(object, "modules", NULL);
 	json_add_number(object, "cpus", facts->cpus);
+	json_add_string(object, "engine", info->engine);
+	json_add_string(object, "engine_why", info->engine_why);
 	add_base(object, "direct_map", facts->page_offset_base);
 	add_base(object, "vmalloc", facts->vmalloc_base);
 	add_base(object, "vmemmap", facts->vmemmap_base);
@@ -208,10 +216,17 @@ struct gs_error *cmd_info(struct cli *cli, int argc, char **argv)
 
 	if (system_err)
 		keep_first(&err, system_err);
+
+	struct gs_error *engine_err =
+		gs_engine_describe(cli->engine_name, &info.engine, &info.engine_why);
+
+	if (engine_err)
+		keep_first(&err, engine_err);
 	if (cli->json)
 		print_object(&info);
 	else
 		print_text(&info);
+	free(info.engine_why);
 	rows_deinit(&info.system);
 	return err;
 }

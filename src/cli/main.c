@@ -31,7 +31,7 @@ static void print_help(void)
 		printf("  %-7s %s\n", commands[i].name, commands[i].summary);
 	puts("\n"
 	     "  -t TARGET        qemu:GUEST of the lab, qemu:/path/to/qmp.sock or core:FILE\n"
-	     "  -e ENGINE        where detectors run: cpu or auto (the default)\n"
+	     "  -e ENGINE        where detectors run: cuda (a GPU), cpu, or auto\n"
 	     "  --json           output for programs\n"
 	     "  --detectors DIR  where the detectors lie;   --budget N  their loop iterations\n"
 	     "  --layout, --system-map  for raw images and kernels without kallsyms\n\n"
@@ -93,7 +93,7 @@ static struct gs_error *run(struct cli *cli, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct cli cli = { .engine_name = "auto" };
+	struct cli cli = {};
 
 	// A reader that has gone shows as EPIPE: temporary files and detectors are still cleaned up.
 	signal(SIGPIPE, SIG_IGN);

@@ -52,7 +52,9 @@ struct gs_error *cli_open_engine(struct cli *cli)
 
 	if (err)
 		return err;
-	return gs_engine_create(cli->engine_name, cli->kernel, &cli->engine);
+	// A look at a kernel is over before a GPU has been taken into use.
+	return gs_engine_create(cli->engine_name ? cli->engine_name : "cpu", cli->kernel,
+				&cli->engine);
 }
 
 void cli_close(struct cli *cli)

@@ -196,7 +196,7 @@ static struct gs_error *cpu_add(struct gs_detector *detector)
 	return NULL;
 }
 
-static void cpu_run(struct gs_detector *detector)
+static struct gs_error *cpu_run(struct gs_detector *detector)
 {
 	void (*function)(struct gs_ctx *ctx);
 
@@ -204,6 +204,7 @@ static void cpu_run(struct gs_detector *detector)
 	// one.
 	memcpy(&function, &detector->code, sizeof(function));
 	function(detector->ctx);
+	return NULL;
 }
 
 static bool cpu_save(struct loaded *loaded)
@@ -215,16 +216,25 @@ static bool cpu_save(struct loaded *loaded)
 	return true;
 }
 
-static void cpu_restore(struct loaded *loaded)
+static struct gs_error *cpu_restore(struct gs_engine *engine, struct loaded *loaded)
 {
 	const struct code *code = loaded->code;
 
+	(void)engine;
 	for (size_t i = 0; i < code->count; i++)
 		memcpy(code->statics[i].start, code->statics[i].saved, code->statics[i].size);
+	return NULL;
+}
+
+static struct gs_error *cpu_describe(char **ret)
+{
+	*ret = strdup("this machine's CPUs");
+	return *ret ? NULL : &gs_enomem;
 }
 
 const struct engine_ops cpu_ops = {
 	.name = "cpu",
+	.describe = cpu_describe,
 	.create = cpu_create,
 	.destroy = cpu_destroy,
 	.load = cpu_load,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <string.h>
 
+#include "engine/host_mailbox.h"
 #include "engine/internal.h"
 #include "engine/resolve.h"
 #include "util/array.h"
@@ -8,6 +9,7 @@
 
 // In the order in which "auto" tries them.
 static const struct engine_ops *const engines[] = {
+	&cuda_ops,
 	&cpu_ops,
 };
 
@@ -27,14 +29,7 @@ static struct gs_error *try_engine(const struct engine_ops *ops, struct gs_kerne
 		free(engine);
 		return err;
 	}
-
-	pthread_condattr_t attr;
-
-	// Periods must not move when somebody sets the clock.
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&engine->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init(&engine->wake);
 	pthread_mutex_init(&engine->lock, NULL);
 	pthread_mutex_init(&engine->deliver_lock, NULL);
 	*ret = engine;
@@ -54,6 +49,8 @@ struct gs_error *gs_engine_create(const char *name, struct gs_kernel *kernel,
 		struct gs_error *err = try_engine(engines[i], kernel, ret);
 
 		if (!err) {
+			if (first && !(*ret)->why)
+				(*ret)->why = strdup(first->message);
 			gs_error_destroy(first);
 			return NULL;
 		}
@@ -79,6 +76,41 @@ struct gs_error *gs_engine_create(const char *name, struct gs_kernel *kernel,
 const char *gs_engine_name(const struct gs_engine *engine)
 {
 	return engine->ops->name;
+}
+
+const char *gs_engine_why(const struct gs_engine *engine)
+{
+	return engine->why ? engine->why : "";
+}
+
+struct gs_error *gs_engine_describe(const char *name, const char **name_ret, char **ret)
+{
+	bool any = !name || !strcmp(name, "auto");
+	_cleanup_error_ struct gs_error *first = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
+		if (!any && strcmp(name, engines[i]->name))
+			continue;
+
+		struct gs_error *err = engines[i]->describe(ret);
+
+		if (err && !any)
+			return err;
+		if (err) {
+			gs_error_destroy(first);
+			first = err;
+			continue;
+		}
+		if (first) {
+			free(*ret);
+			*ret = strdup(first->message);
+			if (!*ret)
+				return &gs_enomem;
+		}
+		*name_ret = engines[i]->name;
+		return NULL;
+	}
+	return gs_error_create(GS_ERROR_USAGE, "no engine is called %s", name);
 }
 
 static void loaded_put(struct gs_engine *engine, struct loaded *loaded)
@@ -135,6 +167,9 @@ static struct gs_error *loaded_get(struct gs_engine *engine, struct gs_fat *fat,
 
 static void detector_free(struct gs_detector *detector)
 {
+	host_mailbox_remove(detector->engine->mailbox, detector);
+	if (detector->loaded && detector->engine->ops->remove)
+		detector->engine->ops->remove(detector);
 	if (detector->loaded)
 		loaded_put(detector->engine, detector->loaded);
 	pthread_mutex_destroy(&detector->run_lock);
@@ -176,18 +211,20 @@ static struct gs_error *detector_init(struct gs_detector *detector,
 	return detector->engine->ops->add(detector);
 }
 
-struct gs_error *gs_engine_add(struct gs_engine *engine, struct gs_fat *fat, size_t index,
-			       const struct gs_detector_options *options, struct gs_detector **ret)
+// Engines without threads here: nothing runs between the two.
+static struct gs_error *pause_all(struct gs_engine *engine)
 {
-	struct gs_detector_options wanted = {};
+	return engine->running && engine->ops->pause ? engine->ops->pause(engine) : NULL;
+}
 
-	if (options)
-		memcpy(&wanted, options,
-		       options->size < sizeof(wanted) ? options->size : sizeof(wanted));
-	if (index >= fat->header->detectors.count)
-		return gs_error_create(GS_ERROR_USAGE, "%s has no detector number %zu", fat->path,
-				       index);
+static struct gs_error *resume_all(struct gs_engine *engine)
+{
+	return engine->running && engine->ops->start ? engine->ops->start(engine) : NULL;
+}
 
+static struct gs_error *add(struct gs_engine *engine, struct gs_fat *fat, size_t index,
+			    const struct gs_detector_options *options, struct gs_detector **ret)
+{
 	struct gs_detector *detector = calloc(1, sizeof(*detector));
 
 	if (!detector)
@@ -200,7 +237,7 @@ struct gs_error *gs_engine_add(struct gs_engine *engine, struct gs_fat *fat, siz
 	struct gs_error *err = loaded_get(engine, fat, detector->name, &detector->loaded);
 
 	if (!err)
-		err = detector_init(detector, &wanted);
+		err = detector_init(detector, options);
 	if (err) {
 		detector_free(detector);
 		return err;
@@ -210,7 +247,7 @@ struct gs_error *gs_engine_add(struct gs_engine *engine, struct gs_fat *fat, siz
 	detector->next = engine->detectors;
 	engine->detectors = detector;
 
-	bool running = engine->running;
+	bool running = engine->running && !engine->ops->start;
 
 	pthread_mutex_unlock(&engine->lock);
 	if (running) {
@@ -224,11 +261,43 @@ struct gs_error *gs_engine_add(struct gs_engine *engine, struct gs_fat *fat, siz
 	return NULL;
 }
 
+struct gs_error *gs_engine_add(struct gs_engine *engine, struct gs_fat *fat, size_t index,
+			       const struct gs_detector_options *options, struct gs_detector **ret)
+{
+	struct gs_detector_options wanted = {};
+
+	if (options)
+		memcpy(&wanted, options,
+		       options->size < sizeof(wanted) ? options->size : sizeof(wanted));
+	if (index >= fat->header->detectors.count)
+		return gs_error_create(GS_ERROR_USAGE, "%s has no detector number %zu", fat->path,
+				       index);
+
+	struct gs_error *err = pause_all(engine);
+
+	if (err)
+		return err;
+	err = add(engine, fat, index, &wanted, ret);
+
+	struct gs_error *resume_err = resume_all(engine);
+
+	if (!resume_err)
+		return err;
+	if (err) {
+		gs_error_destroy(resume_err);
+		return err;
+	}
+	gs_engine_remove(engine, *ret);
+	return resume_err;
+}
+
 void gs_engine_remove(struct gs_engine *engine, struct gs_detector *detector)
 {
 	if (!detector)
 		return;
 	periodic_stop(detector);
+	// Kernels that do not return keep what they use: the engine says so when it stops.
+	gs_error_destroy(pause_all(engine));
 	pthread_mutex_lock(&engine->lock);
 	for (struct gs_detector **p = &engine->detectors; *p; p = &(*p)->next) {
 		if (*p == detector) {
@@ -238,6 +307,7 @@ void gs_engine_remove(struct gs_engine *engine, struct gs_detector *detector)
 	}
 	pthread_mutex_unlock(&engine->lock);
 	detector_free(detector);
+	gs_error_destroy(resume_all(engine));
 }
 
 void gs_engine_destroy(struct gs_engine *engine)
@@ -247,7 +317,9 @@ void gs_engine_destroy(struct gs_engine *engine)
 	gs_engine_stop(engine);
 	while (engine->detectors)
 		gs_engine_remove(engine, engine->detectors);
+	host_mailbox_destroy(engine->mailbox);
 	engine->ops->destroy(engine);
+	free(engine->why);
 	pthread_cond_destroy(&engine->wake);
 	pthread_mutex_destroy(&engine->lock);
 	pthread_mutex_destroy(&engine->deliver_lock);
@@ -262,6 +334,21 @@ struct gs_error *gs_engine_start(struct gs_engine *engine, gs_record_fn *fn, voi
 	engine->fn = fn;
 	engine->arg = arg;
 	engine->running = true;
+	if (engine->ops->start) {
+		struct gs_error *err = engine->ops->start(engine);
+
+		if (err)
+			gs_engine_stop(engine);
+		return err;
+	}
+
+	struct gs_error *mailbox_err =
+		engine->mailbox ? NULL : host_mailbox_create(engine, &engine->mailbox);
+
+	if (mailbox_err) {
+		engine->running = false;
+		return mailbox_err;
+	}
 	for (struct gs_detector *detector = engine->detectors; detector;
 	     detector = detector->next) {
 		struct gs_error *err = periodic_start(detector);
@@ -283,8 +370,30 @@ void gs_engine_stop(struct gs_engine *engine)
 		detector->stopping = true;
 	pthread_cond_broadcast(&engine->wake);
 	pthread_mutex_unlock(&engine->lock);
+	if (engine->ops->stop)
+		engine->ops->stop(engine);
 	for (struct gs_detector *detector = engine->detectors; detector; detector = detector->next)
 		periodic_stop(detector);
+}
+
+static struct gs_error *no_mailbox(void)
+{
+	return gs_error_create(GS_ERROR_USAGE, "the engine has no mailbox before its first start");
+}
+
+struct gs_error *gs_engine_heartbeat(struct gs_engine *engine, struct gs_mailbox_heartbeat *ret)
+{
+	if (engine->ops->heartbeat)
+		return engine->ops->heartbeat(engine, ret);
+	return engine->mailbox ? host_mailbox_heartbeat(engine->mailbox, ret) : no_mailbox();
+}
+
+struct gs_error *gs_engine_row(struct gs_engine *engine, uint32_t index,
+			       struct gs_mailbox_detector *ret)
+{
+	if (engine->ops->row)
+		return engine->ops->row(engine, index, ret);
+	return engine->mailbox ? host_mailbox_row(engine->mailbox, index, ret) : no_mailbox();
 }
 
 void gs_detector_stats(struct gs_detector *detector, struct gs_run_stats *ret)

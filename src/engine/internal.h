@@ -32,6 +32,10 @@ struct loaded {
 	void *code;
 };
 
+struct gs_control;
+struct gs_mailbox_detector;
+struct gs_mailbox_heartbeat;
+
 struct gs_detector {
 	struct gs_detector *next;
 	struct gs_engine *engine;
@@ -47,6 +51,8 @@ struct gs_detector {
 	uint8_t *out;
 	// The engine's.
 	void *code;
+	// Row in the mailbox of an engine that runs here; NULL: none.
+	struct gs_control *control;
 
 	// Under the engine's lock.
 	struct gs_run_stats stats;
@@ -58,6 +64,9 @@ struct gs_detector {
 // What differs between engines.
 struct engine_ops {
 	const char *name;
+	// What there is to run on, without taking it into use: a line that the caller ends with
+	// free(). GS_ERROR_ENGINE: cannot run here.
+	struct gs_error *(*describe)(char **ret);
 	// GS_ERROR_ENGINE: cannot run here.
 	struct gs_error *(*create)(struct gs_engine *engine);
 	void (*destroy)(struct gs_engine *engine);
@@ -66,19 +75,34 @@ struct engine_ops {
 	void (*unload)(struct gs_engine *engine, struct loaded *loaded);
 	// Find the entry of a detector, and fill in what is constant in its context.
 	struct gs_error *(*add)(struct gs_detector *detector);
+	// Undo add(), even half done; NULL: nothing to undo.
+	void (*remove)(struct gs_detector *detector);
 	// Run once. The caller has set what changes from run to run and holds run_lock.
-	void (*run)(struct gs_detector *detector);
+	struct gs_error *(*run)(struct gs_detector *detector);
 	// Remember the detectors' static variables, and put them back: a run that is repeated
 	// begins as the first did.
 	bool (*save)(struct loaded *loaded);
-	void (*restore)(struct loaded *loaded);
+	struct gs_error *(*restore)(struct gs_engine *engine, struct loaded *loaded);
+	// Run all detectors on their periods, and end that. NULL: in threads that call run(). pause()
+	// ends it for a while, so that a detector can come or go; start() goes on.
+	struct gs_error *(*start)(struct gs_engine *engine);
+	struct gs_error *(*pause)(struct gs_engine *engine);
+	void (*stop)(struct gs_engine *engine);
+	// With start: read from the mailbox. @index: row of the detector table.
+	struct gs_error *(*heartbeat)(struct gs_engine *engine, struct gs_mailbox_heartbeat *ret);
+	struct gs_error *(*row)(struct gs_engine *engine, uint32_t index,
+				struct gs_mailbox_detector *ret);
 };
 
 struct gs_engine {
 	const struct engine_ops *ops;
 	struct gs_kernel *kernel;
+	// What it runs on, or why it was chosen.
+	char *why;
 	// The engine's.
 	void *priv;
+	// Of engines that run in threads here; from the first start on.
+	struct host_mailbox *mailbox;
 
 	// Protects what follows, and the detectors' statistics.
 	pthread_mutex_t lock;
@@ -94,9 +118,17 @@ struct gs_engine {
 	void *arg;
 };
 
-extern const struct engine_ops cpu_ops;
+extern const struct engine_ops cpu_ops, cuda_ops;
 
 uint64_t clock_ns(clockid_t clock);
+
+// A condition that waits on CLOCK_MONOTONIC.
+void cond_init(pthread_cond_t *cond);
+
+// Decode records of a detector and hand them on. @wall_offset_ns: from their clock to that of people.
+struct gs_error *detector_deliver(struct gs_detector *detector, const void *records, size_t size,
+				  uint64_t wall_offset_ns, gs_record_fn *fn, void *arg,
+				  uint64_t *count_ret);
 
 // One run and the delivery of its records. @again: repeat a run whose records did not fit in a
 // larger buffer.

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "engine/decode.h"
+#include "engine/host_mailbox.h"
 #include "engine/internal.h"
 #include "util/cleanup.h"
 
@@ -17,15 +18,30 @@ uint64_t clock_ns(clockid_t clock)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static uint64_t call(struct gs_detector *detector)
+void cond_init(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	// Periods must not move when somebody sets the clock.
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+static struct gs_error *call(struct gs_detector *detector, uint64_t *took_ns)
 {
 	struct gs_ctx *ctx = detector->ctx;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
-	ctx->now_ns = clock_ns(CLOCK_MONOTONIC);
+	ctx->now_ns = now;
 	ctx->budget = detector->budget;
 	ctx->run = detector->stats.runs;
-	detector->engine->ops->run(detector);
-	return clock_ns(CLOCK_MONOTONIC) - ctx->now_ns;
+
+	struct gs_error *err = detector->engine->ops->run(detector);
+
+	*took_ns = clock_ns(CLOCK_MONOTONIC) - now;
+	return err;
 }
 
 static bool grow(struct gs_detector *detector)
@@ -51,26 +67,25 @@ static void symbolize(void *arg, uint64_t address, char *buf, size_t len)
 	gs_kernel_symbolize(arg, address, buf, len);
 }
 
-static struct gs_error *deliver(struct gs_detector *detector, gs_record_fn *fn, void *arg,
-				uint64_t *count_ret)
+struct gs_error *detector_deliver(struct gs_detector *detector, const void *records, size_t size,
+				  uint64_t wall_offset_ns, gs_record_fn *fn, void *arg,
+				  uint64_t *count_ret)
 {
-	const struct gs_ctx *ctx = detector->ctx;
 	struct gs_engine *engine = detector->engine;
 	struct decode_run run = {
 		.fat = detector->loaded->fat,
 		.detector = detector,
 		.detector_name = detector->name,
-		.wall_offset_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC),
+		.wall_offset_ns = wall_offset_ns,
 		.symbolize = symbolize,
 		.symbolize_arg = engine->kernel,
 		.fn = fn,
 		.arg = arg,
 	};
-	uint32_t used = ctx->out_used < ctx->out_size ? ctx->out_used : ctx->out_size;
 
 	pthread_mutex_lock(&engine->deliver_lock);
 
-	struct gs_error *err = decode_records(&run, detector->out, used, count_ret);
+	struct gs_error *err = decode_records(&run, records, size, count_ret);
 
 	pthread_mutex_unlock(&engine->deliver_lock);
 	return err;
@@ -156,18 +171,31 @@ struct gs_error *detector_run(struct gs_detector *detector, bool again, gs_recor
 	pthread_mutex_lock(&detector->run_lock);
 	again = again && ops->save(detector->loaded);
 
-	uint64_t took_ns = call(detector);
+	uint64_t took_ns, records = 0;
+
+	host_mailbox_begin(detector);
+
+	struct gs_error *err = call(detector, &took_ns);
 
 	// A list that does not end fills any buffer.
-	while (again && detector->ctx->out_lost && detector->ctx->stop != GS_STOP_BUDGET &&
+	while (!err && again && detector->ctx->out_lost && detector->ctx->stop != GS_STOP_BUDGET &&
 	       grow(detector)) {
-		ops->restore(detector->loaded);
-		took_ns = call(detector);
+		err = ops->restore(detector->engine, detector->loaded);
+		if (!err)
+			err = call(detector, &took_ns);
+	}
+	host_mailbox_end(detector, !err);
+	if (err) {
+		pthread_mutex_unlock(&detector->run_lock);
+		return err;
 	}
 
-	uint64_t records;
-	struct gs_error *err = deliver(detector, fn, arg, &records);
+	const struct gs_ctx *ctx = detector->ctx;
+	uint32_t used = ctx->out_used < ctx->out_size ? ctx->out_used : ctx->out_size;
 
+	err = detector_deliver(detector, detector->out, used,
+			       clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC), fn, arg,
+			       &records);
 	count_run(detector, took_ns, records);
 	if (!err)
 		err = incomplete(detector, records);
@@ -234,6 +262,8 @@ static void *periodic(void *arg)
 struct gs_error *periodic_start(struct gs_detector *detector)
 {
 	detector->stopping = false;
+	if (detector->engine->mailbox)
+		host_mailbox_add(detector->engine->mailbox, detector);
 
 	int err = pthread_create(&detector->thread, NULL, periodic, detector);
 

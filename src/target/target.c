@@ -13,6 +13,7 @@ struct gs_target {
 	const struct gs_target_ops *ops;
 	void *self;
 	char *spec;
+	bool frozen;
 	struct gs_segment *segments;
 	size_t count;
 };
@@ -21,9 +22,10 @@ static const struct scheme {
 	const char *name;
 	struct gs_error *(*open)(const char *rest, const struct gs_target_options *options,
 				 struct gs_target **ret);
+	bool frozen;
 } schemes[] = {
-	{ "qemu:", gs_qemu_open },
-	{ "core:", gs_core_open },
+	{ "qemu:", gs_qemu_open, false },
+	{ "core:", gs_core_open, true },
 };
 
 const char *gs_target_layout(const struct gs_target_options *options)
@@ -52,6 +54,7 @@ struct gs_error *gs_target_open(const char *spec, const struct gs_target_options
 		if (err)
 			return gs_error_prefix(err, "%s", spec);
 		(*ret)->spec = no_cleanup_ptr(copy);
+		(*ret)->frozen = schemes[i].frozen;
 		return NULL;
 	}
 	return gs_error_create(
@@ -104,6 +107,11 @@ void gs_target_close(struct gs_target *target)
 const char *gs_target_spec(const struct gs_target *target)
 {
 	return target->spec ? target->spec : "";
+}
+
+bool gs_target_frozen(const struct gs_target *target)
+{
+	return target->frozen;
 }
 
 const struct gs_segment *gs_target_segments(const struct gs_target *target, size_t *count_ret)

@@ -122,7 +122,7 @@ class Form(Case):
 
 class Run(Case):
     def test_once(self):
-        result = run("run", "--once", "--rows", "--json", "processes")
+        result = run("-e", "cpu", "run", "--once", "--rows", "--json", "processes")
         self.assertEqual(result.returncode, 0, result.stderr)
         rows = [json.loads(line) for line in result.stdout.splitlines()]
         self.assertEqual({(row["kind"], row["detector"], row["run"]) for row in rows},
@@ -131,7 +131,7 @@ class Run(Case):
 
     def test_for_so_long(self):
         start = time.monotonic()
-        result = run("run", "--for", "1.5", "--period", "100", "system")
+        result = run("-e", "cpu", "run", "--for", "1.5", "--period", "100", "system")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertTrue(1.4 < time.monotonic() - start < 10)
         runs = int(result.stderr.split(": ")[1].split(" runs")[0])
@@ -139,7 +139,7 @@ class Run(Case):
         self.assertRegex(result.stderr, r"\Asystem: \d+ runs, last [\d.]+ ms, .* faults, [^\n]*\n\Z")
 
     def start(self, *args, **options):
-        process = subprocess.Popen([PROGRAM, "-t", f"qemu:{GUEST}", "run", *args], text=True,
+        process = subprocess.Popen([PROGRAM, "-t", f"qemu:{GUEST}", "-e", "cpu", "run", *args], text=True,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
         self.addCleanup(process.stderr.close)
         self.addCleanup(process.wait)

@@ -21,7 +21,8 @@ class Ptx(Case):
         ptx = Manifest.section(out, ".gpusentinel.ptx")
         self.assertEqual((ptx.count(b"\0"), ptx[-1:]), (1, b"\0"))
         for detector in Manifest(out).detectors:
-            self.assertIn(b".visible .entry " + detector["function"].encode() + b"(", ptx)
+            for entry in detector["function"], detector["function"].replace("gs_run_", "gs_loop_", 1):
+                self.assertIn(b".visible .entry " + entry.encode() + b"(", ptx)
         with open(self.out("detector.ptx"), "wb") as f:
             f.write(ptx[:-1])
         for arch in "sm_80", "sm_90":

@@ -88,6 +88,32 @@ bool gs_target_fault(struct gs_target *target, size_t index, uint64_t page)
 	return true;
 }
 
+bool gs_target_frozen(const struct gs_target *target)
+{
+	(void)target;
+	return false;
+}
+
+uint64_t gs_target_scan(struct gs_target *target)
+{
+	(void)target;
+	return 0;
+}
+
+bool gs_target_next_present(struct gs_target *target, uint64_t phys, uint64_t *ret)
+{
+	(void)target;
+	(void)phys;
+	(void)ret;
+	return false;
+}
+
+const char *gs_target_spec(const struct gs_target *target)
+{
+	(void)target;
+	return "test";
+}
+
 struct seen {
 	size_t count;
 	uint64_t values[2];
@@ -110,7 +136,7 @@ static struct gs_engine *engine_create(void)
 {
 	static int kernel;
 	struct gs_engine *engine;
-	struct gs_error *err = gs_engine_create("auto", (struct gs_kernel *)&kernel, &engine);
+	struct gs_error *err = gs_engine_create("cpu", (struct gs_kernel *)&kernel, &engine);
 
 	if (err)
 		fail_msg("%s", err->message);
@@ -315,8 +341,35 @@ static void unknown_engines_are_named(void **state)
 	(void)state;
 	assert_non_null(err);
 	assert_int_equal(err->code, GS_ERROR_USAGE);
-	assert_string_equal(err->message, "no engine is called abacus; there are: cpu, auto");
+	assert_string_equal(err->message, "no engine is called abacus; there are: cuda, cpu, auto");
 	gs_error_destroy(err);
+}
+
+static void the_cpu_stands_in_for_a_missing_gpu(void **state)
+{
+	struct gs_engine *engine;
+	int kernel;
+
+	(void)state;
+	setenv("GPUSENTINEL_LIBCUDA", "/nonexistent/libcuda.so.1", 1);
+	assert_null(gs_engine_create("auto", (struct gs_kernel *)&kernel, &engine));
+	assert_string_equal(gs_engine_name(engine), "cpu");
+	assert_non_null(strstr(gs_engine_why(engine), "no NVIDIA driver"));
+	gs_engine_destroy(engine);
+
+	struct gs_error *err = gs_engine_create("cuda", (struct gs_kernel *)&kernel, &engine);
+
+	assert_non_null(err);
+	assert_int_equal(err->code, GS_ERROR_ENGINE);
+	assert_non_null(strstr(err->message, "/nonexistent/libcuda.so.1"));
+	gs_error_destroy(err);
+
+	const char *name;
+	char *why;
+
+	assert_null(gs_engine_describe("auto", &name, &why));
+	assert_string_equal(name, "cpu");
+	free(why);
 }
 
 static void detectors_run_on_their_periods(void **state)
@@ -333,6 +386,9 @@ static void detectors_run_on_their_periods(void **state)
 	struct timespec before, after;
 
 	(void)state;
+	struct gs_mailbox_heartbeat beat;
+	struct gs_mailbox_detector row;
+
 	assert_null(gs_engine_start(engine, see, &seen));
 
 	struct gs_error *err = gs_engine_start(engine, see, &seen);
@@ -346,7 +402,15 @@ static void detectors_run_on_their_periods(void **state)
 	// Nobody waits for the hour to pass.
 	assert_true(after.tv_sec - before.tv_sec < 10);
 
+	// The mailbox says the same. Rows go by the list of detectors, the newest first.
+	assert_null(gs_engine_heartbeat(engine, &beat));
+	assert_in_range(beat.counter, 2, 5);
+	assert_int_equal(beat.launched, 7);
+	assert_null(gs_engine_row(engine, 2, &row));
+	assert_string_equal(row.name, "counter");
 	gs_detector_stats(counter, &stats);
+	assert_int_equal(row.runs, stats.runs);
+	assert_int_equal(row.records[GS_MAILBOX_DATA], stats.records);
 	// 60 periods of 5 ms; a loaded machine may miss many, and must not make up for them.
 	assert_in_range(stats.runs, 5, 62);
 	assert_int_equal(stats.records, stats.runs);
@@ -380,6 +444,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(absent_pages_are_asked_for),
 		cmocka_unit_test(what_the_kernel_lacks_refuses_the_detector),
 		cmocka_unit_test(unknown_engines_are_named),
+		cmocka_unit_test(the_cpu_stands_in_for_a_missing_gpu),
 		cmocka_unit_test(detectors_run_on_their_periods),
 	};
 

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loop of a detector that runs by itself. llview emits, for each detector,
+//
+//	while (gs_rt_loop_begin(ctx, control)) {
+//		run;
+//		gs_rt_loop_end(ctx, control);
+//	}
+//
+// Everything that it knows lies in the context and the control: a loop that was told to stop goes on
+// where it was when it is launched again.
+#include "clock.h"
+#include "mailbox.h"
+#include "rt.h"
+
+__attribute__((noinline)) uint32_t gs_rt_loop_begin(struct gs_ctx *ctx, struct gs_control *control)
+{
+	uint64_t now;
+
+	for (;;) {
+		if (*(const volatile uint64_t *)&control->stop) {
+			gs_mailbox_set_state(&control->writer, GS_MAILBOX_STOPPED);
+			return 0;
+		}
+		now = gs_clock();
+		if (now >= control->next_ns)
+			break;
+		gs_sleep(control->next_ns - now);
+	}
+
+	uint64_t due = control->next_ns ? control->next_ns : now;
+
+	// Runs that were missed are skipped: a late detector must not become a busy one.
+	due += control->period_ns;
+	if (due <= now)
+		due = now + control->period_ns;
+	control->next_ns = due;
+	ctx->now_ns = now;
+	ctx->budget = control->budget;
+	*(volatile uint64_t *)&control->since_ns = now;
+	gs_mailbox_run_begin(&control->writer, now);
+	return 1;
+}
+
+__attribute__((noinline)) void gs_rt_loop_end(struct gs_ctx *ctx, struct gs_control *control)
+{
+	gs_mailbox_run_end(&control->writer, ctx, gs_clock());
+	ctx->run++;
+	*(volatile uint64_t *)&control->since_ns = 0;
+}

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cuda engine behind engine.h: loading detectors, and runs that end.
+#include "engine/cuda.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util/cleanup.h"
+
+// What the host fills in, and what a run leaves: all but the TLB, which a run empties itself.
+#define CTX_SIZE offsetof(struct gs_ctx, tlb)
+
+static void cuda_destroy(struct gs_engine *engine);
+
+static struct gs_error *cuda_create(struct gs_engine *engine)
+{
+	struct cuda *cuda = calloc(1, sizeof(*cuda));
+
+	if (!cuda)
+		return &gs_enomem;
+	cuda->engine = engine;
+	engine->priv = cuda;
+	pthread_mutex_init(&cuda->lock, NULL);
+	pthread_mutex_init(&cuda->reader_lock, NULL);
+	cond_init(&cuda->reader_wake);
+
+	struct gs_error *err = cuda_probe(cuda);
+
+	if (!err)
+		err = cuda_device_open(cuda);
+	if (!err)
+		err = cuda_enter(cuda);
+	if (!err) {
+		err = cuda_memory_open(cuda);
+		cuda_leave(cuda);
+	}
+	if (!err) {
+		engine->why = strdup(cuda->description);
+		return NULL;
+	}
+	cuda_destroy(engine);
+	engine->priv = NULL;
+	return err;
+}
+
+static void cuda_destroy(struct gs_engine *engine)
+{
+	struct cuda *cuda = engine->priv;
+
+	// Kernels that do not return hold all of the GPU's memory that they use until this process
+	// ends, and calls that free it would wait for them.
+	if (cuda_idle(cuda)) {
+		if (cuda->context && !cuda->api.context_push(cuda->context)) {
+			cuda_loop_close(cuda);
+			cuda_memory_close(cuda);
+			cuda_leave(cuda);
+		} else {
+			// Nothing was taken yet, or nothing can be given back.
+			free(cuda->memory.segments);
+			free(cuda->memory.registrations);
+		}
+		cuda_device_close(cuda);
+	}
+	pthread_cond_destroy(&cuda->reader_wake);
+	pthread_mutex_destroy(&cuda->reader_lock);
+	pthread_mutex_destroy(&cuda->lock);
+	free(cuda);
+}
+
+static struct gs_error *load_ptx(struct cuda *cuda, struct loaded *loaded,
+				 struct cuda_module *module)
+{
+	const struct gs_fat *fat = loaded->fat;
+
+	module->used = false;
+	return cuda_module_load(cuda, fat->path, fat->ptx, &module->module);
+}
+
+static struct gs_error *load(struct cuda *cuda, struct loaded *loaded, struct cuda_module *module)
+{
+	size_t size = (loaded->fat->header->slots.count + 1) * sizeof(*loaded->slots);
+	struct gs_error *err = load_ptx(cuda, loaded, module);
+
+	if (!err)
+		err = cuda_alloc(cuda, "a detector's slots", size, &module->slots);
+	if (!err)
+		err = cuda_write(cuda, module->slots, loaded->slots, size);
+	return err;
+}
+
+static struct gs_error *cuda_load(struct gs_engine *engine, struct loaded *loaded)
+{
+	struct cuda *cuda = engine->priv;
+
+	if (!loaded->fat->ptx)
+		return gs_error_create(GS_ERROR_DETECTOR,
+				       "%s: has no code for GPUs; compile it again with llview, or "
+				       "use -e cpu",
+				       loaded->fat->path);
+
+	struct cuda_module *module = calloc(1, sizeof(*module));
+	struct gs_error *err = module ? cuda_enter(cuda) : &gs_enomem;
+
+	if (err) {
+		free(module);
+		return err;
+	}
+	// Taken back by cuda_unload(), half loaded as it may be.
+	loaded->code = module;
+	pthread_mutex_lock(&cuda->lock);
+	err = load(cuda, loaded, module);
+	pthread_mutex_unlock(&cuda->lock);
+	cuda_leave(cuda);
+	return err;
+}
+
+static void cuda_unload(struct gs_engine *engine, struct loaded *loaded)
+{
+	struct cuda *cuda = engine->priv;
+	struct cuda_module *module = loaded->code;
+
+	if (cuda_idle(cuda) && !cuda->api.context_push(cuda->context)) {
+		cuda_free(cuda, &module->slots);
+		if (module->module)
+			cuda->api.module_unload(module->module);
+		cuda_leave(cuda);
+	}
+	free(module);
+}
+
+// The two entries of a detector in its module, which may have been loaded anew.
+static struct gs_error *find_entries(struct cuda *cuda, struct gs_detector *detector)
+{
+	const struct gs_fat *fat = detector->loaded->fat;
+	const struct cuda_module *module = detector->loaded->code;
+	struct cuda_detector *mine = detector->code;
+	const char *run = fat_string(fat, fat->detectors[detector->index].function);
+	_cleanup_free_ char *loop = NULL;
+	static const char prefix[] = "gs_run_";
+
+	if (strncmp(run, prefix, strlen(prefix)) ||
+	    asprintf(&loop, "gs_loop_%s", run + strlen(prefix)) < 0)
+		loop = NULL;
+	if (!loop || cuda->api.module_function(&mine->run, module->module, run) ||
+	    cuda->api.module_function(&mine->loop, module->module, loop))
+		return gs_error_create(GS_ERROR_DETECTOR,
+				       "%s: its GPU code lacks the entries of detector %s; compile "
+				       "it again with llview",
+				       fat->path, detector->name);
+	return NULL;
+}
+
+static struct gs_error *add(struct cuda *cuda, struct gs_detector *detector,
+			    struct cuda_detector *mine)
+{
+	struct gs_error *err = find_entries(cuda, detector);
+
+	mine->out_size = detector->ctx->out_size;
+	if (!err)
+		err = cuda_alloc(cuda, "a detector's context", sizeof(struct gs_ctx), &mine->ctx);
+	if (!err)
+		err = cuda_zero(cuda, mine->ctx, sizeof(struct gs_ctx));
+	if (!err)
+		err = cuda_alloc(cuda, "a detector's records", mine->out_size, &mine->out);
+	if (!err)
+		err = cuda_alloc(cuda, "a detector's control", sizeof(struct gs_control),
+				 &mine->control);
+	if (!err)
+		err = cuda_error(&cuda->api,
+				 cuda->api.stream_create(&mine->stream, CUDA_STREAM_NON_BLOCKING),
+				 "cannot create a stream");
+	return err;
+}
+
+static struct gs_error *cuda_add(struct gs_detector *detector)
+{
+	struct cuda *cuda = detector->engine->priv;
+	struct cuda_detector *mine = calloc(1, sizeof(*mine));
+	struct gs_error *err = mine ? cuda_enter(cuda) : &gs_enomem;
+
+	if (err) {
+		free(mine);
+		return err;
+	}
+	mine->row = -1;
+	detector->code = mine;
+	pthread_mutex_lock(&cuda->lock);
+	err = add(cuda, detector, mine);
+	pthread_mutex_unlock(&cuda->lock);
+	cuda_leave(cuda);
+	return err;
+}
+
+static void cuda_remove(struct gs_detector *detector)
+{
+	struct cuda *cuda = detector->engine->priv;
+	struct cuda_detector *mine = detector->code;
+
+	if (!mine)
+		return;
+	cuda->stuck |= mine->launched;
+	if (cuda_idle(cuda) && !cuda->api.context_push(cuda->context)) {
+		cuda_loop_remove(detector);
+		pthread_mutex_lock(&cuda->lock);
+		cuda_free(cuda, &mine->ctx);
+		cuda_free(cuda, &mine->out);
+		cuda_free(cuda, &mine->control);
+		if (mine->stream)
+			cuda->api.stream_destroy(mine->stream);
+		pthread_mutex_unlock(&cuda->lock);
+		cuda_leave(cuda);
+	}
+	cuda_loop_forget(detector);
+	free(mine);
+}
+
+static struct gs_error *run(struct cuda *cuda, struct gs_detector *detector)
+{
+	struct cuda_detector *mine = detector->code;
+	const struct cuda_module *module = detector->loaded->code;
+	struct gs_ctx *ctx = detector->ctx;
+	uint64_t slots = ctx->slots, out = ctx->out;
+	uint32_t out_size = ctx->out_size;
+	void *parameters[] = { &mine->ctx };
+	struct gs_error *err = NULL;
+
+	if (mine->out_size != ctx->out_size) {
+		cuda_free(cuda, &mine->out);
+		mine->out_size = ctx->out_size;
+		err = cuda_alloc(cuda, "a detector's records", mine->out_size, &mine->out);
+		if (err) {
+			mine->out_size = 0;
+			return err;
+		}
+	}
+	// The context is ours again below: only while it travels do its addresses mean the GPU's.
+	ctx->map = cuda->memory.map;
+	ctx->slots = module->slots;
+	ctx->out = mine->out;
+	err = cuda_write(cuda, mine->ctx, ctx, CTX_SIZE);
+	if (!err)
+		err = cuda_launch(cuda, mine->run, cuda->stream, parameters, detector->name);
+	if (!err)
+		err = cuda_read(cuda, ctx, mine->ctx, CTX_SIZE);
+	ctx->map = 0;
+	ctx->slots = slots;
+	ctx->out = out;
+	ctx->out_size = out_size;
+	if (ctx->out_used > out_size)
+		ctx->out_used = out_size;
+	if (err) {
+		ctx->out_used = 0;
+		return gs_error_prefix(err, "%s: its run on the GPU failed", detector->name);
+	}
+	return cuda_read(cuda, detector->out, mine->out, ctx->out_used);
+}
+
+static struct gs_error *cuda_run(struct gs_detector *detector)
+{
+	struct cuda *cuda = detector->engine->priv;
+	struct cuda_module *module = detector->loaded->code;
+
+	if (cuda->launched)
+		return gs_error_create(GS_ERROR_USAGE,
+				       "%s: runs by itself on the GPU now; stop the engine first",
+				       detector->name);
+
+	struct gs_error *err = cuda_enter(cuda);
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&cuda->lock);
+	err = cuda_memory_refresh(cuda);
+	if (!err) {
+		module->used = true;
+		err = run(cuda, detector);
+	}
+	pthread_mutex_unlock(&cuda->lock);
+	cuda_leave(cuda);
+	return err;
+}
+
+// Nobody but the driver knows where a module's static variables lie. As long as they are as they
+// were when it was loaded, loading it again puts them back.
+static bool cuda_save(struct loaded *loaded)
+{
+	const struct cuda_module *module = loaded->code;
+
+	return !module->used;
+}
+
+static struct gs_error *cuda_restore(struct gs_engine *engine, struct loaded *loaded)
+{
+	struct cuda *cuda = engine->priv;
+	struct cuda_module *module = loaded->code;
+	struct gs_error *err = cuda_enter(cuda);
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&cuda->lock);
+	if (module->module)
+		cuda->api.module_unload(module->module);
+	err = load_ptx(cuda, loaded, module);
+	for (struct gs_detector *d = engine->detectors; d && !err; d = d->next) {
+		if (d->loaded == loaded)
+			err = find_entries(cuda, d);
+	}
+	pthread_mutex_unlock(&cuda->lock);
+	cuda_leave(cuda);
+	return err;
+}
+
+static struct gs_error *cuda_describe(char **ret)
+{
+	struct cuda cuda = {};
+	struct gs_error *err = cuda_probe(&cuda);
+
+	cuda_api_close(&cuda.api);
+	if (err)
+		return err;
+	*ret = strdup(cuda.description);
+	return *ret ? NULL : &gs_enomem;
+}
+
+const struct engine_ops cuda_ops = {
+	.name = "cuda",
+	.describe = cuda_describe,
+	.create = cuda_create,
+	.destroy = cuda_destroy,
+	.load = cuda_load,
+	.unload = cuda_unload,
+	.add = cuda_add,
+	.remove = cuda_remove,
+	.run = cuda_run,
+	.save = cuda_save,
+	.restore = cuda_restore,
+	.start = cuda_start,
+	.pause = cuda_pause,
+	.stop = cuda_stop,
+	.heartbeat = cuda_heartbeat,
+	.row = cuda_row,
+};

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+// The cuda engine: detectors on an NVIDIA GPU, run once or by themselves. Its parts: the device
+// (cuda_device.c), the target's memory as the GPU sees it (cuda_memory.c), the mailbox and the kernels that
+// never return (cuda_loop.c), and what ties them to engine.h (cuda.c).
+#ifndef GS_ENGINE_CUDA_H
+#define GS_ENGINE_CUDA_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include <gpusentinel/control.h>
+
+#include "engine/cuda_api.h"
+#include "engine/internal.h"
+#include "mailbox/reader.h"
+
+// A stretch of target memory that was registered with the driver.
+struct cuda_registration {
+	void *address;
+	size_t size;
+};
+
+// A segment of the target.
+struct cuda_segment {
+	// Copy in GPU memory; 0: registered where it is.
+	cuda_address copy;
+	// Added to our address of a registered page for the GPU's: 0 wherever addresses are unified.
+	uint64_t delta;
+	bool has_delta;
+	// The presence bitmap in GPU memory, and ours: bit N = the GPU may read page N.
+	cuda_address bitmap;
+	uint64_t *readable;
+	uint64_t pages;
+};
+
+struct cuda_memory {
+	// struct gs_map and its segments in GPU memory.
+	cuda_address map;
+	struct cuda_segment *segments;
+	size_t count;
+	struct cuda_registration *registrations;
+	size_t registration_count, registration_capacity;
+	uint64_t bytes;
+};
+
+// A detector's side; gs_detector.code.
+struct cuda_detector {
+	struct CUfunc_st *run, *loop;
+	// Context and record buffer for both ways to run.
+	cuda_address ctx, out, control;
+	uint64_t out_size;
+	struct CUstream_st *stream;
+	// Row in the detector table; negative: none yet.
+	int row;
+	bool launched;
+};
+
+// A fat detector's side; loaded.code.
+struct cuda_module {
+	struct CUmod_st *module;
+	cuda_address slots;
+	// Its static variables are not as they were when it was loaded.
+	bool used;
+};
+
+struct cuda {
+	struct gs_engine *engine;
+	struct cuda_api api;
+	int device;
+	// nvidia-smi's name, capability, version of CUDA.
+	char description[192];
+	bool read_only;
+	struct CUctx_st *context;
+	// Copies, and runs that end.
+	struct CUstream_st *stream;
+	// One thread at a time uses it.
+	pthread_mutex_t lock;
+	struct cuda_memory memory;
+
+	struct CUmod_st *supervisor_module;
+	struct CUfunc_st *supervisor_function, *clock_function;
+
+	// What follows exists from the first start on.
+	cuda_address mailbox, crc32c, supervisor;
+	struct CUstream_st *supervisor_stream;
+	struct gs_mailbox_header header;
+	// Kernels run, or may.
+	bool launched;
+	// A detector was removed whose kernel does not return: nothing is given back any more.
+	bool stuck;
+	// Reads the mailbox, and delivers what it finds.
+	struct mailbox_reader *reader;
+	struct CUstream_st *reader_stream;
+	pthread_t thread;
+	bool has_thread;
+	// Under the lock below.
+	bool quit;
+	pthread_mutex_t reader_lock;
+	pthread_cond_t reader_wake;
+	struct gs_detector *rows[GS_MAILBOX_DETECTORS];
+	uint64_t delivered[GS_MAILBOX_DETECTORS];
+};
+
+// The driver's context belongs to a thread between these.
+struct gs_error *cuda_enter(struct cuda *cuda);
+void cuda_leave(struct cuda *cuda);
+
+// GPU memory and modules can be given back: calls that do so wait for all kernels.
+static inline bool cuda_idle(const struct cuda *cuda)
+{
+	return !cuda->launched && !cuda->stuck;
+}
+
+// Choose and check the device; no memory is used yet.
+struct gs_error *cuda_probe(struct cuda *cuda);
+// Take it into use; cuda_device_close() ends also what was half opened.
+struct gs_error *cuda_device_open(struct cuda *cuda);
+void cuda_device_close(struct cuda *cuda);
+struct gs_error *cuda_module_load(struct cuda *cuda, const char *what, const char *ptx,
+				  struct CUmod_st **ret);
+
+struct gs_error *cuda_alloc(struct cuda *cuda, const char *what, size_t size, cuda_address *ret);
+void cuda_free(struct cuda *cuda, cuda_address *address);
+// Both end when the bytes are there.
+struct gs_error *cuda_write(struct cuda *cuda, cuda_address to, const void *from, size_t size);
+struct gs_error *cuda_read(struct cuda *cuda, void *to, cuda_address from, size_t size);
+struct gs_error *cuda_zero(struct cuda *cuda, cuda_address to, size_t size);
+// One thread of a kernel.
+struct gs_error *cuda_launch(struct cuda *cuda, struct CUfunc_st *function,
+			     struct CUstream_st *stream, void **parameters, const char *what);
+// What the GPU's clock shows when ours shows the time since the epoch, as a difference.
+struct gs_error *cuda_wall_offset(struct cuda *cuda, int64_t *ret);
+
+struct gs_error *cuda_memory_open(struct cuda *cuda);
+// Pages that came into being since: are there any? Registers them, while no kernel runs.
+bool cuda_memory_grown(struct cuda *cuda);
+struct gs_error *cuda_memory_refresh(struct cuda *cuda);
+void cuda_memory_close(struct cuda *cuda);
+
+// Launch everything, and end it: the kernels return, their state stays.
+struct gs_error *cuda_start(struct gs_engine *engine);
+struct gs_error *cuda_pause(struct gs_engine *engine);
+void cuda_stop(struct gs_engine *engine);
+struct gs_error *cuda_heartbeat(struct gs_engine *engine, struct gs_mailbox_heartbeat *ret);
+struct gs_error *cuda_row(struct gs_engine *engine, uint32_t index,
+			  struct gs_mailbox_detector *ret);
+void cuda_loop_forget(struct gs_detector *detector);
+void cuda_loop_remove(struct gs_detector *detector);
+void cuda_loop_close(struct cuda *cuda);
+
+extern const char supervisor_ptx[];
+
+#endif

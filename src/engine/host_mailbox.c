@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/host_mailbox.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "mailbox.h"
+#include "mailbox/layout.h"
+#include "util/cleanup.h"
+
+#define MS UINT64_C(1000000)
+
+enum {
+	BEAT_MS = 100,
+	STALL_MS = 1000,
+	STALL_PERIODS = 10,
+};
+
+struct host_mailbox {
+	// Open as long as the memory is mapped: /proc/PID/fd shows it to other processes.
+	int fd;
+	struct gs_mailbox_header header;
+	uint8_t *memory;
+	struct mailbox_reader *reader;
+	struct gs_control controls[GS_MAILBOX_DETECTORS];
+	struct gs_supervisor supervisor;
+	pthread_t thread;
+	bool has_thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool quit;
+};
+
+static struct gs_error *read_memory(void *arg, uint64_t offset, void *buf, size_t size)
+{
+	const struct host_mailbox *mailbox = arg;
+
+	memcpy(buf, mailbox->memory + offset, size);
+	return NULL;
+}
+
+static struct gs_error *map_memory(struct host_mailbox *mailbox, struct gs_engine *engine)
+{
+	static const uint64_t slots[] = { MAILBOX_FINDING_SLOTS, MAILBOX_DATA_SLOTS };
+	struct gs_mailbox_header *header = &mailbox->header;
+
+	mailbox_layout(header, GS_MAILBOX_CPU, slots);
+	header->wall_offset_ns = (int64_t)(clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC));
+	snprintf(header->release, sizeof(header->release), "%s", gs_kernel_release(engine->kernel));
+	snprintf(header->target, sizeof(header->target), "%s",
+		 gs_target_spec(gs_kernel_target(engine->kernel)));
+	mailbox_seal_header(header);
+
+	// Pages that nobody fills cost nothing.
+	mailbox->fd = memfd_create("gpusentinel-mailbox", MFD_CLOEXEC);
+	if (mailbox->fd < 0 || ftruncate(mailbox->fd, (off_t)header->size) < 0)
+		return gs_error_errno(GS_ERROR_ENGINE, errno, "no shared memory for the mailbox");
+
+	void *memory = mmap(NULL, header->size, PROT_READ | PROT_WRITE, MAP_SHARED, mailbox->fd, 0);
+
+	if (memory == MAP_FAILED)
+		return gs_error_errno(GS_ERROR_ENGINE, errno, "no shared memory for the mailbox");
+	mailbox->memory = memory;
+	memcpy(memory, header, sizeof(*header));
+	return mailbox_reader_create(read_memory, mailbox, &mailbox->reader);
+}
+
+static void *beat(void *arg)
+{
+	struct host_mailbox *mailbox = arg;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), next = now;
+
+	pthread_mutex_lock(&mailbox->lock);
+	while (!mailbox->quit) {
+		gs_supervisor_beat(&mailbox->supervisor, clock_ns(CLOCK_MONOTONIC),
+				   GS_MAILBOX_RUNNING);
+		now = clock_ns(CLOCK_MONOTONIC);
+		next += BEAT_MS * MS;
+		if (next < now)
+			next = now + BEAT_MS * MS;
+
+		struct timespec until = { .tv_sec = (time_t)(next / (1000 * MS)),
+					  .tv_nsec = (long)(next % (1000 * MS)) };
+
+		while (!mailbox->quit &&
+		       pthread_cond_timedwait(&mailbox->wake, &mailbox->lock, &until) != ETIMEDOUT)
+			;
+	}
+	gs_supervisor_beat(&mailbox->supervisor, clock_ns(CLOCK_MONOTONIC), GS_MAILBOX_STOPPED);
+	pthread_mutex_unlock(&mailbox->lock);
+	return NULL;
+}
+
+struct gs_error *host_mailbox_create(struct gs_engine *engine, struct host_mailbox **ret)
+{
+	struct host_mailbox *mailbox = calloc(1, sizeof(*mailbox));
+
+	if (!mailbox)
+		return &gs_enomem;
+	mailbox->fd = -1;
+	pthread_mutex_init(&mailbox->lock, NULL);
+	cond_init(&mailbox->wake);
+
+	struct gs_error *err = map_memory(mailbox, engine);
+
+	if (!err) {
+		mailbox->supervisor.period_ns = BEAT_MS * MS;
+		mailbox->supervisor.heartbeat =
+			(uint64_t)mailbox->memory + mailbox->header.heartbeat.offset;
+		mailbox->supervisor.crc32c = (uint64_t)mailbox_crc32c();
+
+		int result = pthread_create(&mailbox->thread, NULL, beat, mailbox);
+
+		mailbox->has_thread = !result;
+		if (result)
+			err = gs_error_errno(GS_ERROR_ENGINE, result,
+					     "no thread for the heartbeat");
+	}
+	if (err) {
+		host_mailbox_destroy(mailbox);
+		return err;
+	}
+	*ret = mailbox;
+	return NULL;
+}
+
+void host_mailbox_destroy(struct host_mailbox *mailbox)
+{
+	if (!mailbox)
+		return;
+	if (mailbox->has_thread) {
+		pthread_mutex_lock(&mailbox->lock);
+		mailbox->quit = true;
+		pthread_cond_broadcast(&mailbox->wake);
+		pthread_mutex_unlock(&mailbox->lock);
+		pthread_join(mailbox->thread, NULL);
+	}
+	mailbox_reader_destroy(mailbox->reader);
+	if (mailbox->memory)
+		munmap(mailbox->memory, mailbox->header.size);
+	if (mailbox->fd >= 0)
+		close(mailbox->fd);
+	pthread_cond_destroy(&mailbox->wake);
+	pthread_mutex_destroy(&mailbox->lock);
+	free(mailbox);
+}
+
+void host_mailbox_add(struct host_mailbox *mailbox, struct gs_detector *detector)
+{
+	struct gs_supervisor *supervisor = &mailbox->supervisor;
+	uint64_t periods = STALL_PERIODS * detector->period_ms * MS;
+	uint32_t row = 0;
+
+	if (detector->control)
+		return;
+	pthread_mutex_lock(&mailbox->lock);
+	while (row < GS_MAILBOX_DETECTORS && supervisor->controls[row])
+		row++;
+	if (row < GS_MAILBOX_DETECTORS) {
+		struct gs_control *control = &mailbox->controls[row];
+
+		*control = (struct gs_control){};
+		mailbox_writer(&control->writer, &mailbox->header, (uint64_t)mailbox->memory,
+			       (uint64_t)mailbox_crc32c(), row);
+
+		struct gs_mailbox_detector *at =
+			(struct gs_mailbox_detector *)control->writer.entry;
+		uint64_t records[GS_MAILBOX_RINGS];
+
+		// A row's next detector goes on with its sequences.
+		memcpy(records, at->records, sizeof(records));
+		mailbox_row(at, detector->name, detector->period_ms);
+		memcpy(at->records, records, sizeof(records));
+		gs_mailbox_set_state(&control->writer, GS_MAILBOX_WAITING);
+		supervisor->stall_ns[row] = periods > STALL_MS * MS ? periods : STALL_MS * MS;
+		supervisor->controls[row] = (uint64_t)control;
+		detector->control = control;
+	}
+	pthread_mutex_unlock(&mailbox->lock);
+}
+
+void host_mailbox_remove(struct host_mailbox *mailbox, struct gs_detector *detector)
+{
+	if (!mailbox || !detector->control)
+		return;
+	pthread_mutex_lock(&mailbox->lock);
+	mailbox->supervisor.controls[detector->control->writer.detector] = 0;
+	gs_mailbox_set_state(&detector->control->writer, GS_MAILBOX_STOPPED);
+	pthread_mutex_unlock(&mailbox->lock);
+	detector->control = NULL;
+}
+
+void host_mailbox_begin(struct gs_detector *detector)
+{
+	struct gs_control *control = detector->control;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+
+	if (!control)
+		return;
+	__atomic_store_n(&control->since_ns, now, __ATOMIC_RELAXED);
+	gs_mailbox_run_begin(&control->writer, now);
+}
+
+void host_mailbox_end(struct gs_detector *detector, bool ran)
+{
+	struct gs_control *control = detector->control;
+
+	if (!control)
+		return;
+	if (ran)
+		gs_mailbox_run_end(&control->writer, detector->ctx, clock_ns(CLOCK_MONOTONIC));
+	else
+		gs_mailbox_set_state(&control->writer, GS_MAILBOX_WAITING);
+	__atomic_store_n(&control->since_ns, 0, __ATOMIC_RELAXED);
+}
+
+struct gs_error *host_mailbox_heartbeat(struct host_mailbox *mailbox,
+					struct gs_mailbox_heartbeat *ret)
+{
+	pthread_mutex_lock(&mailbox->lock);
+
+	struct gs_error *err = mailbox_read_heartbeat(mailbox->reader, ret);
+
+	pthread_mutex_unlock(&mailbox->lock);
+	return err;
+}
+
+struct gs_error *host_mailbox_row(struct host_mailbox *mailbox, uint32_t index,
+				  struct gs_mailbox_detector *ret)
+{
+	pthread_mutex_lock(&mailbox->lock);
+
+	struct gs_error *err = mailbox_read_detector(mailbox->reader, index, ret);
+
+	pthread_mutex_unlock(&mailbox->lock);
+	return err;
+}

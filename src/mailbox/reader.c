@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "mailbox/reader.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "mailbox/layout.h"
+#include "util/cleanup.h"
+
+enum {
+	// A row or heartbeat that is written anew this often is not just being written.
+	TRIES = 100,
+	// Slots read at a time: the largest entry fits several times.
+	CHUNK = 4096,
+	// Times that one poll starts over because writers are faster.
+	OVERRUNS = 16,
+	// Polls that find the same entry unfinished before it is given up: its writer is dead.
+	PATIENCE = 64,
+};
+
+struct ring_state {
+	// Slot of the next entry, counted from the start.
+	uint64_t tail;
+	// The tail need not be the start of an entry: look for one.
+	bool lost;
+	// Polls that found the entry at the tail unfinished.
+	unsigned int waits;
+	// The next record expected of each detector.
+	uint64_t next[GS_MAILBOX_DETECTORS];
+};
+
+struct mailbox_reader {
+	mailbox_read_fn *read;
+	void *arg;
+	struct gs_mailbox_header header;
+	struct ring_state rings[GS_MAILBOX_RINGS];
+	uint64_t missed[GS_MAILBOX_DETECTORS];
+	uint64_t chunk[CHUNK * GS_MAILBOX_SLOT / 8];
+};
+
+static void pause_shortly(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = 20000 }, NULL);
+}
+
+struct gs_error *mailbox_reader_create(mailbox_read_fn *read, void *arg,
+				       struct mailbox_reader **ret)
+{
+	_cleanup_free_ struct mailbox_reader *reader = calloc(1, sizeof(*reader));
+
+	if (!reader)
+		return &gs_enomem;
+	reader->read = read;
+	reader->arg = arg;
+
+	struct gs_error *err = read(arg, 0, &reader->header, sizeof(reader->header));
+
+	if (err)
+		return err;
+	if (memcmp(reader->header.magic, GS_MAILBOX_MAGIC, sizeof(reader->header.magic)))
+		return gs_error_create(GS_ERROR_OTHER,
+				       "no mailbox there: it does not begin with its magic");
+	if (reader->header.version != GS_MAILBOX_VERSION)
+		return gs_error_create(GS_ERROR_OTHER,
+				       "the mailbox is of version %" PRIu32
+				       ", this program reads version %d",
+				       reader->header.version, GS_MAILBOX_VERSION);
+	if (!mailbox_check_header(&reader->header))
+		return gs_error_create(GS_ERROR_OTHER, "the mailbox's header is damaged");
+	*ret = no_cleanup_ptr(reader);
+	return NULL;
+}
+
+void mailbox_reader_destroy(struct mailbox_reader *reader)
+{
+	free(reader);
+}
+
+const struct gs_mailbox_header *mailbox_reader_header(const struct mailbox_reader *reader)
+{
+	return &reader->header;
+}
+
+// Read a structure with a CRC until it is right.
+static struct gs_error *read_sealed(struct mailbox_reader *reader, const char *what,
+				    uint64_t offset, void *structure, size_t size,
+				    const uint32_t *crc)
+{
+	for (unsigned int i = 0; i < TRIES; i++) {
+		struct gs_error *err = reader->read(reader->arg, offset, structure, size);
+
+		if (err)
+			return err;
+		if (*crc == mailbox_crc(structure, size, crc))
+			return NULL;
+		pause_shortly();
+	}
+	return gs_error_create(GS_ERROR_OTHER, "the mailbox's %s is damaged", what);
+}
+
+static bool all_zero(const void *structure, size_t size)
+{
+	const uint8_t *bytes = structure;
+
+	for (size_t i = 0; i < size; i++) {
+		if (bytes[i])
+			return false;
+	}
+	return true;
+}
+
+struct gs_error *mailbox_read_heartbeat(struct mailbox_reader *reader,
+					struct gs_mailbox_heartbeat *ret)
+{
+	uint64_t offset = reader->header.heartbeat.offset;
+	struct gs_error *err = reader->read(reader->arg, offset, ret, sizeof(*ret));
+
+	// Before the first beat.
+	if (err || all_zero(ret, sizeof(*ret)))
+		return err;
+	return read_sealed(reader, "heartbeat", offset, ret, sizeof(*ret), &ret->crc);
+}
+
+struct gs_error *mailbox_read_detector(struct mailbox_reader *reader, uint32_t index,
+				       struct gs_mailbox_detector *ret)
+{
+	if (index >= reader->header.detector_count)
+		return gs_error_create(GS_ERROR_USAGE, "the mailbox has no detector number %u",
+				       index);
+
+	uint64_t offset = reader->header.detectors.offset + index * sizeof(*ret);
+	struct gs_error *err = reader->read(reader->arg, offset, ret, sizeof(*ret));
+
+	// Never used.
+	if (err || all_zero(ret, sizeof(*ret)))
+		return err;
+	err = read_sealed(reader, "detector table", offset, ret, sizeof(*ret), &ret->crc);
+	ret->name[sizeof(ret->name) - 1] = '\0';
+	return err;
+}
+
+static struct gs_error *read_head(struct mailbox_reader *reader, uint32_t ring, uint64_t *ret)
+{
+	return reader->read(reader->arg,
+			    reader->header.rings[ring].offset +
+				    offsetof(struct gs_mailbox_ring, head),
+			    ret, sizeof(*ret));
+}
+
+// Slots from @from on, @count of them, into the chunk.
+static struct gs_error *read_slots(struct mailbox_reader *reader, uint32_t ring, uint64_t from,
+				   uint64_t count)
+{
+	const struct gs_mailbox_area *area = &reader->header.rings[ring];
+	uint64_t slots = mailbox_ring_slots(area), at = from % slots;
+	uint64_t base = area->offset + sizeof(struct gs_mailbox_ring);
+	uint64_t first = count < slots - at ? count : slots - at;
+	struct gs_error *err = reader->read(reader->arg, base + at * GS_MAILBOX_SLOT, reader->chunk,
+					    first * GS_MAILBOX_SLOT);
+
+	if (err || first == count)
+		return err;
+	return reader->read(reader->arg, base, reader->chunk + first * (GS_MAILBOX_SLOT / 8),
+			    (count - first) * GS_MAILBOX_SLOT);
+}
+
+static bool entry_ok(const struct mailbox_reader *reader, const struct gs_mailbox_entry *entry,
+		     uint64_t position, uint64_t slots_left)
+{
+	if (entry->commit != position + 1 || entry->size % 8 ||
+	    entry->size < sizeof(struct gs_record_header) || entry->size > GS_RECORD_MAX_SIZE ||
+	    gs_mailbox_entry_slots(entry->size) > slots_left ||
+	    entry->detector >= reader->header.detector_count)
+		return false;
+
+	const struct gs_crc32c *table = mailbox_crc32c();
+	const uint64_t *words = (const uint64_t *)entry;
+	uint64_t count = (sizeof(*entry) + entry->size) / 8;
+	uint32_t crc = gs_mailbox_seed(&reader->header);
+
+	for (uint64_t i = 0; i < count; i++)
+		crc = gs_crc32c_word(table, crc, i == 1 ? entry->size : words[i]);
+	return gs_crc32c_finish(crc) == entry->crc;
+}
+
+static struct gs_error *deliver(struct mailbox_reader *reader, struct ring_state *state,
+				const struct gs_mailbox_entry *entry, mailbox_entry_fn *fn,
+				void *arg)
+{
+	uint64_t *next = &state->next[entry->detector];
+
+	// A sequence that goes back is damage, not loss.
+	if (entry->sequence > *next)
+		reader->missed[entry->detector] += entry->sequence - *next;
+	*next = entry->sequence + 1;
+	return fn(arg, entry->detector, entry + 1, entry->size);
+}
+
+// What the chunk of @count slots at the tail holds. Moves the tail; leaves it where more is needed.
+static struct gs_error *take_chunk(struct mailbox_reader *reader, struct ring_state *state,
+				   uint64_t count, mailbox_entry_fn *fn, void *arg,
+				   uint64_t *count_ret)
+{
+	for (uint64_t at = 0; at < count;) {
+		const struct gs_mailbox_entry *entry =
+			(const void *)(reader->chunk + at * (GS_MAILBOX_SLOT / 8));
+
+		if (entry_ok(reader, entry, state->tail, count - at)) {
+			uint64_t size = gs_mailbox_entry_slots(entry->size);
+
+			state->lost = false;
+			state->waits = 0;
+			state->tail += size;
+			at += size;
+			++*count_ret;
+
+			struct gs_error *err = deliver(reader, state, entry, fn, arg);
+
+			if (err)
+				return err;
+			continue;
+		}
+		// It may go on behind the chunk: the next one begins with it.
+		if (entry->commit == state->tail + 1 && at &&
+		    gs_mailbox_entry_slots(entry->size) > count - at &&
+		    entry->size <= GS_RECORD_MAX_SIZE)
+			return NULL;
+		if (!state->lost)
+			return NULL;
+		state->tail++;
+		at++;
+	}
+	return NULL;
+}
+
+// The writers are a whole ring ahead, or have never been here: what was at the tail is gone.
+static void catch_up(struct ring_state *state, uint64_t head, uint64_t slots)
+{
+	if (head >= state->tail && head - state->tail <= slots)
+		return;
+	// A head that went back is damage: go on from there.
+	state->tail = head < state->tail ? head : head - slots;
+	state->lost = true;
+	state->waits = 0;
+}
+
+struct gs_error *mailbox_poll(struct mailbox_reader *reader, enum gs_mailbox_ring_index ring,
+			      mailbox_entry_fn *fn, void *arg, uint64_t *count_ret)
+{
+	struct ring_state *state = &reader->rings[ring];
+	uint64_t slots = mailbox_ring_slots(&reader->header.rings[ring]);
+	unsigned int overruns = 0;
+	uint64_t head;
+	struct gs_error *err = read_head(reader, ring, &head);
+
+	*count_ret = 0;
+	if (err)
+		return err;
+	// Writers that never pause must not hold the caller: what was there at the start, and no more.
+	catch_up(state, head, slots);
+	while (state->tail != head && overruns < OVERRUNS) {
+		uint64_t count = head - state->tail < CHUNK ? head - state->tail : CHUNK;
+		uint64_t tail = state->tail;
+
+		err = read_slots(reader, ring, tail, count);
+		if (!err)
+			err = take_chunk(reader, state, count, fn, arg, count_ret);
+		if (err)
+			return err;
+
+		if (state->tail != tail)
+			continue;
+
+		uint64_t now;
+
+		err = read_head(reader, ring, &now);
+		if (err)
+			return err;
+		if (now < tail || now - tail > slots) {
+			// Overwritten while it was read.
+			catch_up(state, now, slots);
+			head = now;
+			overruns++;
+			continue;
+		}
+		// Still being written, as a rule.
+		if (++state->waits < PATIENCE)
+			return NULL;
+		state->lost = true;
+		state->waits = 0;
+	}
+	return NULL;
+}
+
+uint64_t mailbox_missed(const struct mailbox_reader *reader, uint32_t detector)
+{
+	return detector < GS_MAILBOX_DETECTORS ? reader->missed[detector] : 0;
+}
