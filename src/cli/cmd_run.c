@@ -242,20 +242,11 @@ static struct gs_error *parse(struct run *run, struct cli_parser *parser)
 	return err;
 }
 
-// Who left the choice to us is told what it was.
-static struct gs_error *open_engine(struct cli *cli)
+// Who left the choice to us is told what it was, once there is something to run on it.
+static void say_engine(struct cli *cli)
 {
-	bool chosen = !cli->engine_name || !strcmp(cli->engine_name, "auto");
-
-	if (chosen)
-		cli->engine_name = "auto";
-
-	struct gs_error *err = cli_open_engine(cli);
-
-	if (!err && chosen)
-		fprintf(stderr, "gpusentinel: engine %s: %s\n", gs_engine_name(cli->engine),
-			gs_engine_why(cli->engine));
-	return err;
+	fprintf(stderr, "gpusentinel: engine %s: %s\n", gs_engine_name(cli->engine),
+		gs_engine_why(cli->engine));
 }
 
 struct gs_error *cmd_run(struct cli *cli, int argc, char **argv)
@@ -268,11 +259,18 @@ struct gs_error *cmd_run(struct cli *cli, int argc, char **argv)
 		return err;
 	run.stream.json = cli->json;
 	run.stream.colour = !cli->json && text_colour(stdout);
-	err = open_engine(cli);
+
+	bool chosen = !cli->engine_name || !strcmp(cli->engine_name, "auto");
+
+	if (chosen)
+		cli->engine_name = "auto";
+	err = cli_open_engine(cli);
 	if (!err && optind == argc)
 		err = add_shipped(&run);
 	for (int i = optind; i < argc && !err; i++)
 		err = add_named(&run, argv[i]);
+	if (!err && chosen)
+		say_engine(cli);
 	if (!err)
 		err = run.once ? run_once(&run) : run_periods(&run);
 	free(run.detectors);

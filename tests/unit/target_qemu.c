@@ -139,6 +139,19 @@ static void a_machine_beyond_2_gib_is_split_at_4_gib(void **state)
 	qemu_stop(&qemu);
 }
 
+// QEMU listens on its QMP socket before it makes its memory.
+static int open_when_there(const char *file)
+{
+	int fd = -1;
+
+	for (int i = 0; i < 500 && fd < 0; i++) {
+		fd = open(file, O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+	}
+	return fd;
+}
+
 static void a_ram_file_is_read_and_never_grown(void **state)
 {
 	char file[64], object[160];
@@ -155,7 +168,7 @@ static void a_ram_file_is_read_and_never_grown(void **state)
 		 "memory-backend-file,id=ram0,size=64M,mem-path=%s,share=on", file);
 
 	struct qemu qemu = qemu_start(args);
-	int fd = open(file, O_RDWR | O_CLOEXEC);
+	int fd = open_when_there(file);
 	uint64_t mark = 0x1122334455667788;
 
 	assert_true(fd >= 0);
