@@ -22,7 +22,7 @@ boot_help()
 	The guest's files are in GPUSENTINEL_LAB/NAME (default /run/gpusentinel-lab): qmp.sock for the program
 	that watches, qmp-lab.sock and shell.sock for the lab, console.log. Its memory is the shared file
 	GPUSENTINEL_LAB_RAM/gpusentinel-lab-NAME.ram (default /dev/shm). KASLR is on; after a panic the
-	guest stays dead (panic=0).
+	guest stays dead (panic=0). GPUSENTINEL_QEMU names another QEMU than the one in PATH.
 
 	  lab/guest boot a --kernel 6.12 --procs 100
 	  gpusentinel -t qemu:a ps
@@ -127,7 +127,7 @@ boot_main()
 	need_number --procs "$procs"
 	need_number --timeout "$seconds"
 	need_number --wait "$wait"
-	need qemu-system-x86_64 setsid timeout flock
+	need "$qemu" setsid timeout flock
 
 	mkdir -p "$state_root"
 	exec 9>"$state_root/.$guest.lock"
@@ -148,7 +148,7 @@ boot_main()
 	printf '%s\n' "kernel=${kernel_dir:+$kernel-$flavour}" "image=$image" \
 		"ram=$size" "smp=$smp" "cpu=$cpu" "procs=$procs" \
 		"timeout=$seconds" >"$dir/config"
-	boot_start "$seconds" qemu-system-x86_64 \
+	boot_start "$seconds" "$qemu" \
 		-name "$guest" -accel "$boot_accel" -cpu "$cpu,$boot_cpu_quirks" -smp "$smp" -m "$size" \
 		-machine q35,memory-backend=ram0 \
 		-object "memory-backend-file,id=ram0,size=$size,mem-path=$ram,share=on" \

@@ -5,6 +5,7 @@
 state_root=${GPUSENTINEL_LAB:-/run/gpusentinel-lab}
 cache_root=${GPUSENTINEL_CACHE:-/var/cache/gpusentinel}
 ram_root=${GPUSENTINEL_LAB_RAM:-/dev/shm}
+qemu=${GPUSENTINEL_QEMU:-qemu-system-x86_64}
 
 die()
 {
