@@ -158,18 +158,20 @@ static void wait_for_end(const struct run *run, int signals)
 	}
 }
 
-static struct gs_error *run_periods(struct run *run)
+// What ends a run. Blocked before any other thread exists, the driver's included, so that all inherit it and
+// none of them dies of a ^C.
+static void block_signals(sigset_t *set)
 {
-	sigset_t set;
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGHUP);
+	sigprocmask(SIG_BLOCK, set, NULL);
+}
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	// Before the engine's threads exist, so that they inherit it and none of them dies of a ^C.
-	sigprocmask(SIG_BLOCK, &set, NULL);
-
-	_cleanup_close_ int signals = signalfd(-1, &set, SFD_CLOEXEC);
+static struct gs_error *run_periods(struct run *run, const sigset_t *set)
+{
+	_cleanup_close_ int signals = signalfd(-1, set, SFD_CLOEXEC);
 
 	if (signals < 0)
 		return gs_error_errno(GS_ERROR_OTHER, errno, "signalfd");
@@ -260,10 +262,13 @@ struct gs_error *cmd_run(struct cli *cli, int argc, char **argv)
 	run.stream.json = cli->json;
 	run.stream.colour = !cli->json && text_colour(stdout);
 
+	sigset_t set;
 	bool chosen = !cli->engine_name || !strcmp(cli->engine_name, "auto");
 
 	if (chosen)
 		cli->engine_name = "auto";
+	if (!run.once)
+		block_signals(&set);
 	err = cli_open_engine(cli);
 	if (!err && optind == argc)
 		err = add_shipped(&run);
@@ -272,7 +277,7 @@ struct gs_error *cmd_run(struct cli *cli, int argc, char **argv)
 	if (!err && chosen)
 		say_engine(cli);
 	if (!err)
-		err = run.once ? run_once(&run) : run_periods(&run);
+		err = run.once ? run_once(&run) : run_periods(&run, &set);
 	free(run.detectors);
 	return err;
 }

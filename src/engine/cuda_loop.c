@@ -25,7 +25,7 @@
 // Kernels look at their flag at least once a millisecond, unless they are in a run.
 #define STOP_NS (10 * SECOND)
 // How often the mailbox is read, and the detector table.
-#define POLL_NS (SECOND / 50)
+#define POLL_NS (SECOND / 10)
 #define TABLE_NS SECOND
 // How often is looked for pages that the target has begun to use. Registering them may wait for all
 // kernels, so it interrupts these for some milliseconds: each time twice as long to the next.
