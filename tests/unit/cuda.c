@@ -16,7 +16,6 @@
 
 #include "engine/cuda_api.h"
 #include "fake_cuda.h"
-#include "kernel/btf.h"
 #include "util/array.h"
 
 enum { COUNTER, ENDLESS, FLOOD, FAULTY, READER };
@@ -32,60 +31,7 @@ static bool frozen;
 // Found by the next scan.
 static uint64_t new_page;
 
-// In place of src/kernel and src/target.
-struct gs_target *gs_kernel_target(struct gs_kernel *kernel)
-{
-	return (struct gs_target *)kernel;
-}
-
-const struct gs_map *gs_kernel_map(const struct gs_kernel *kernel)
-{
-	(void)kernel;
-	return &map;
-}
-
-const char *gs_kernel_release(const struct gs_kernel *kernel)
-{
-	(void)kernel;
-	return "6.1";
-}
-
-struct gs_error *gs_kernel_types(struct gs_kernel *kernel, struct types **ret)
-{
-	(void)kernel;
-	*ret = NULL;
-	return NULL;
-}
-
-struct gs_error *gs_kernel_find_symbols(struct gs_kernel *kernel, struct gs_symbol_query *queries,
-					size_t count)
-{
-	(void)kernel;
-	for (size_t i = 0; i < count; i++) {
-		queries[i].found = true;
-		queries[i].address = 0x1234;
-	}
-	return NULL;
-}
-
-void gs_kernel_symbolize(struct gs_kernel *kernel, uint64_t address, char *buf, size_t len)
-{
-	(void)kernel;
-	snprintf(buf, len, "init_task+0x%llx", (unsigned long long)address);
-}
-
-const struct gs_segment *gs_target_segments(const struct gs_target *target, size_t *count_ret)
-{
-	(void)target;
-	*count_ret = 1;
-	return &segment;
-}
-
-const char *gs_target_spec(const struct gs_target *target)
-{
-	(void)target;
-	return "test";
-}
+#include "engine_kernel.h"
 
 bool gs_target_frozen(const struct gs_target *target)
 {

@@ -13,8 +13,6 @@
 
 #include <gpusentinel/engine.h>
 
-#include "kernel/btf.h"
-
 enum { COUNTER, ENDLESS, FLOOD, FAULTY, READER };
 
 static uint8_t ram[3 * 4096] __attribute__((aligned(4096)));
@@ -27,56 +25,7 @@ static struct gs_map map = { .direct_base = UINT64_C(0xffff888000000000),
 			     .direct_size = sizeof(ram),
 			     .levels = 4 };
 
-// In place of src/kernel and src/target.
-struct gs_target *gs_kernel_target(struct gs_kernel *kernel)
-{
-	return (struct gs_target *)kernel;
-}
-
-const struct gs_map *gs_kernel_map(const struct gs_kernel *kernel)
-{
-	(void)kernel;
-	return &map;
-}
-
-const char *gs_kernel_release(const struct gs_kernel *kernel)
-{
-	(void)kernel;
-	return "6.1";
-}
-
-struct gs_error *gs_kernel_types(struct gs_kernel *kernel, struct types **ret)
-{
-	(void)kernel;
-	*ret = NULL;
-	return NULL;
-}
-
-static bool has_symbols = true;
-
-struct gs_error *gs_kernel_find_symbols(struct gs_kernel *kernel, struct gs_symbol_query *queries,
-					size_t count)
-{
-	(void)kernel;
-	for (size_t i = 0; i < count; i++) {
-		queries[i].found = has_symbols;
-		queries[i].address = 0x1234;
-	}
-	return NULL;
-}
-
-void gs_kernel_symbolize(struct gs_kernel *kernel, uint64_t address, char *buf, size_t len)
-{
-	(void)kernel;
-	snprintf(buf, len, "init_task+0x%llx", (unsigned long long)address);
-}
-
-const struct gs_segment *gs_target_segments(const struct gs_target *target, size_t *count_ret)
-{
-	(void)target;
-	*count_ret = 1;
-	return &segment;
-}
+#include "engine_kernel.h"
 
 bool gs_target_fault(struct gs_target *target, size_t index, uint64_t page)
 {
@@ -106,12 +55,6 @@ bool gs_target_next_present(struct gs_target *target, uint64_t phys, uint64_t *r
 	(void)phys;
 	(void)ret;
 	return false;
-}
-
-const char *gs_target_spec(const struct gs_target *target)
-{
-	(void)target;
-	return "test";
 }
 
 struct seen {
