@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,45 +19,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/cuda_api.h"
+#include "probe_async.h"
 #include "probe_async_ptx.h"
 #include "util/array.h"
 
-enum {
-	KERNELS_MAX = 6,
-	BLOCKS_AFTER_S = 3,
-	SIZE = 64 << 20,
-};
-
-// What the engine does not call; looked up here. Parameters as in cuda.h.
-struct ipc_handle {
-	char bytes[64];
-};
-
-struct state {
-	struct cuda_api api;
-	struct CUctx_st *context;
-	struct CUmod_st *module;
-	struct CUstream_st *streams[KERNELS_MAX], *stream;
-	int kernels;
-	// The page of ptx_spin, as the GPU knows it.
-	volatile uint64_t *page;
-	cuda_address device_page;
-	// Where kernels count: words in the page from 8 on, or GPU memory.
-	cuda_address alive;
-	// What a probe has made ready.
-	cuda_address memory;
-	struct CUmod_st *other;
-	struct CUfunc_st *function;
-	struct CUstream_st *other_stream;
-	void *host;
-	struct ipc_handle handle;
-	uint64_t word;
-};
-
-static struct state state;
+struct state state;
 static volatile sig_atomic_t blocked;
-static char label[128];
+char label[128];
 
 static uint64_t now_us(void)
 {
@@ -68,7 +35,7 @@ static uint64_t now_us(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-static void sleep_ms(long ms)
+void sleep_ms(long ms)
 {
 	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 }, NULL);
 }
@@ -80,7 +47,7 @@ static void say(const char *text)
 }
 
 // First the call has taken too long; then not even the end of the kernels has helped.
-static void on_alarm(int signal)
+void on_alarm(int signal)
 {
 	(void)signal;
 	if (blocked) {
@@ -94,7 +61,7 @@ static void on_alarm(int signal)
 	alarm(BLOCKS_AFTER_S);
 }
 
-static void must(unsigned int result, const char *what)
+void must(unsigned int result, const char *what)
 {
 	struct gs_error *err = cuda_error(&state.api, result, "%s", what);
 
@@ -105,7 +72,7 @@ static void must(unsigned int result, const char *what)
 	_exit(1);
 }
 
-static void *symbol(const char *name)
+void *symbol(const char *name)
 {
 	void *address = dlsym(state.api.library, name);
 
@@ -213,7 +180,7 @@ static unsigned int call_alloc_seen(void)
 	return result ? result : seen_by_kernels(state.memory);
 }
 
-static void prepare_alloc(void)
+void prepare_alloc(void)
 {
 	must(call_alloc(), "cuMemAlloc");
 }
@@ -223,7 +190,7 @@ static unsigned int call_free(void)
 	return state.api.memory_free(state.memory);
 }
 
-static unsigned int call_set(void)
+unsigned int call_set(void)
 {
 	unsigned int result = state.api.set_bytes(state.memory, 1, SIZE, state.stream);
 
@@ -358,7 +325,7 @@ static unsigned int call_memory_info(void)
 	return state.api.memory_info(&unused, &total);
 }
 
-static unsigned int call_ipc_get(void)
+unsigned int call_ipc_get(void)
 {
 	unsigned int (*get)(struct ipc_handle *ret, cuda_address address);
 
@@ -401,7 +368,7 @@ static const struct probe {
 	{ "cuIpcGetMemHandle", prepare_alloc, call_ipc_get },
 };
 
-static void open_context(void)
+void open_context(void)
 {
 	struct gs_error *err = cuda_api_open(&state.api);
 	int device;
@@ -419,7 +386,7 @@ static void open_context(void)
 	must(state.api.stream_create(&state.stream, CUDA_STREAM_NON_BLOCKING), "cuStreamCreate");
 }
 
-static void open_page(void)
+void open_page(void)
 {
 	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
@@ -433,8 +400,7 @@ static void open_page(void)
 	must(state.api.module_load(&state.module, ptx_spin, 0, NULL, NULL), "cuModuleLoadDataEx");
 }
 
-// Returns when all have begun to count, if they count where this process sees it.
-static void launch_kernels(void)
+void launch_kernels(void)
 {
 	struct CUfunc_st *spin;
 
@@ -472,7 +438,7 @@ static bool all_count(void)
 	return all;
 }
 
-static void run_call(unsigned int (*call)(void))
+void run_call(unsigned int (*call)(void))
 {
 	uint64_t begin = now_us();
 
@@ -511,8 +477,7 @@ static void child(const struct probe *probe, int kernels)
 	_exit(0);
 }
 
-// @return false if it had to be killed.
-static bool reap(pid_t pid, int seconds, int *status_ret)
+bool reap(pid_t pid, int seconds, int *status_ret)
 {
 	for (int i = 0; i < seconds * 100; i++) {
 		if (waitpid(pid, status_ret, WNOHANG) == pid)
@@ -541,115 +506,6 @@ static int run_probe(const struct probe *probe, int kernels)
 	if (!reap(pid, 40, &status))
 		printf("%s: the process had to be killed\n", label);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-}
-
-// Two processes: one owns memory in which its kernels count and is stopped, the other one reads that memory.
-struct pipes {
-	int handle[2], end[2];
-};
-
-static void exporter(struct pipes *pipes)
-{
-	char ignored;
-
-	signal(SIGALRM, on_alarm);
-	close(pipes->end[1]);
-	state.kernels = 1;
-	open_context();
-	open_page();
-	prepare_alloc();
-	must(call_set(), "cuMemsetD8Async");
-	state.alive = state.memory;
-	launch_kernels();
-	must(call_ipc_get(), "cuIpcGetMemHandle");
-	if (write(pipes->handle[1], &state.handle, sizeof(state.handle)) < 0 ||
-	    read(pipes->end[0], &ignored, 1) < 0)
-		_exit(1);
-	state.page[0] = 1;
-	_exit(0);
-}
-
-static unsigned int call_context(void)
-{
-	open_context();
-	return CUDA_OK;
-}
-
-static unsigned int call_ipc_open(void)
-{
-	unsigned int (*open_handle)(cuda_address *ret, struct ipc_handle handle,
-				    unsigned int flags);
-
-	*(void **)&open_handle = symbol("cuIpcOpenMemHandle_v2");
-	return open_handle(&state.memory, state.handle, 1);
-}
-
-static unsigned int call_ipc_read(void)
-{
-	unsigned int result = state.api.copy_from_device(&state.word, state.memory,
-							 sizeof(state.word), state.stream);
-
-	return result ? result : state.api.stream_wait(state.stream);
-}
-
-static void importer(void)
-{
-	static uint64_t page[512];
-
-	// Nothing of ours runs: what waits, waits for the other process.
-	signal(SIGALRM, on_alarm);
-	state.page = page;
-	snprintf(label, sizeof(label), "second process: context, owner stopped");
-	run_call(call_context);
-	snprintf(label, sizeof(label), "second process: cuIpcOpenMemHandle, owner stopped");
-	run_call(call_ipc_open);
-	snprintf(label, sizeof(label), "second process: copy of 8 bytes, owner stopped");
-	run_call(call_ipc_read);
-
-	uint64_t before = state.word;
-
-	sleep_ms(100);
-	must(call_ipc_read(), "reading once more");
-	printf("second process: the stopped owner's kernel counted on from %" PRIu64 " to %" PRIu64
-	       "\n",
-	       before, state.word);
-	fflush(stdout);
-	_exit(0);
-}
-
-static void run_ipc(void)
-{
-	struct pipes pipes;
-	int status;
-
-	if (pipe(pipes.handle) || pipe(pipes.end))
-		return;
-	snprintf(label, sizeof(label), "two processes");
-	fflush(stdout);
-
-	pid_t owner = fork();
-
-	if (!owner)
-		exporter(&pipes);
-	close(pipes.handle[1]);
-	close(pipes.end[0]);
-	if (owner > 0 && read(pipes.handle[0], &state.handle, sizeof(state.handle)) ==
-				 (ssize_t)sizeof(state.handle)) {
-		kill(owner, SIGSTOP);
-		waitpid(owner, &status, WUNTRACED);
-
-		pid_t reader = fork();
-
-		if (!reader)
-			importer();
-		if (reader > 0 && !reap(reader, 20, &status))
-			printf("two processes: the reader had to be killed\n");
-		kill(owner, SIGCONT);
-	}
-	close(pipes.end[1]);
-	close(pipes.handle[0]);
-	if (owner > 0 && !reap(owner, 40, &status))
-		printf("two processes: the owner had to be killed\n");
 }
 
 static bool wanted(const char *name, int argc, char **argv)
