@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cuda engine behind engine.h: loading detectors, and runs that end.
-#include "engine/cuda.h"
+#include "engine/cuda_loop.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -52,7 +52,7 @@ static void cuda_destroy(struct gs_engine *engine)
 	// ends, and calls that free it would wait for them.
 	if (cuda_idle(cuda)) {
 		if (cuda->context && !cuda->api.context_push(cuda->context)) {
-			cuda_loop_close(cuda);
+			cuda_mailbox_close(cuda);
 			cuda_memory_close(cuda);
 			cuda_leave(cuda);
 		} else {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 // The cuda engine: detectors on an NVIDIA GPU, run once or by themselves. Its parts: the device
-// (cuda_device.c), the target's memory as the GPU sees it (cuda_memory.c), the mailbox and the kernels that
-// never return (cuda_loop.c), and what ties them to engine.h (cuda.c).
+// (cuda_device.c), the target's memory as the GPU sees it (cuda_memory.c), detectors that run by
+// themselves (cuda_loop.h), and what ties them to engine.h (cuda.c).
 #ifndef GS_ENGINE_CUDA_H
 #define GS_ENGINE_CUDA_H
 
@@ -146,7 +146,6 @@ struct gs_error *cuda_row(struct gs_engine *engine, uint32_t index,
 			  struct gs_mailbox_detector *ret);
 void cuda_loop_forget(struct gs_detector *detector);
 void cuda_loop_remove(struct gs_detector *detector);
-void cuda_loop_close(struct cuda *cuda);
 
 extern const char supervisor_ptx[];
 

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// The mailbox in GPU memory: made at the first start, read by copies.
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/cuda_loop.h"
+#include "mailbox/layout.h"
+
+static struct gs_error *read_mailbox(void *arg, uint64_t offset, void *buf, size_t size)
+{
+	struct cuda *cuda = arg;
+	unsigned int result =
+		cuda->api.copy_from_device(buf, cuda->mailbox + offset, size, cuda->reader_stream);
+
+	if (!result)
+		result = cuda->api.stream_wait(cuda->reader_stream);
+	return cuda_error(&cuda->api, result, "reading the mailbox");
+}
+
+static struct gs_error *create_stream(struct cuda *cuda, struct CUstream_st **ret)
+{
+	return cuda_error(&cuda->api, cuda->api.stream_create(ret, CUDA_STREAM_NON_BLOCKING),
+			  "cannot create a stream");
+}
+
+static struct gs_error *fill_header(struct cuda *cuda)
+{
+	static const uint64_t slots[] = { MAILBOX_FINDING_SLOTS, MAILBOX_DATA_SLOTS };
+	struct gs_mailbox_header *header = &cuda->header;
+	struct gs_kernel *kernel = cuda->engine->kernel;
+
+	mailbox_layout(header, GS_MAILBOX_CUDA, slots);
+	snprintf(header->release, sizeof(header->release), "%s", gs_kernel_release(kernel));
+	snprintf(header->target, sizeof(header->target), "%s",
+		 gs_target_spec(gs_kernel_target(kernel)));
+	snprintf(header->device, sizeof(header->device), "%.63s", cuda->description);
+
+	struct gs_error *err = cuda_wall_offset(cuda, &header->wall_offset_ns);
+
+	mailbox_seal_header(header);
+	return err;
+}
+
+struct gs_error *cuda_mailbox_open(struct cuda *cuda)
+{
+	struct gs_error *err = NULL;
+
+	if (cuda->reader)
+		return NULL;
+	// After an attempt that failed half way, only what is missing.
+	cuda_mailbox_close(cuda);
+	err = fill_header(cuda);
+	if (!err)
+		err = cuda_alloc(cuda, "the mailbox", cuda->header.size, &cuda->mailbox);
+	if (!err)
+		err = cuda_zero(cuda, cuda->mailbox, cuda->header.size);
+	if (!err)
+		err = cuda_write(cuda, cuda->mailbox, &cuda->header, sizeof(cuda->header));
+	if (!err)
+		err = cuda_alloc(cuda, "the table of checksums", sizeof(struct gs_crc32c),
+				 &cuda->crc32c);
+	if (!err)
+		err = cuda_write(cuda, cuda->crc32c, mailbox_crc32c(), sizeof(struct gs_crc32c));
+	if (!err)
+		err = cuda_alloc(cuda, "the supervisor", sizeof(struct gs_supervisor),
+				 &cuda->supervisor);
+	if (!err)
+		err = create_stream(cuda, &cuda->supervisor_stream);
+	if (!err)
+		err = create_stream(cuda, &cuda->reader_stream);
+	return err ? err : mailbox_reader_create(read_mailbox, cuda, &cuda->reader);
+}
+
+void cuda_mailbox_close(struct cuda *cuda)
+{
+	mailbox_reader_destroy(cuda->reader);
+	cuda->reader = NULL;
+	if (cuda->reader_stream)
+		cuda->api.stream_destroy(cuda->reader_stream);
+	if (cuda->supervisor_stream)
+		cuda->api.stream_destroy(cuda->supervisor_stream);
+	cuda->reader_stream = cuda->supervisor_stream = NULL;
+	cuda_free(cuda, &cuda->supervisor);
+	cuda_free(cuda, &cuda->crc32c);
+	cuda_free(cuda, &cuda->mailbox);
+}
+
+static cuda_address row_address(const struct cuda *cuda, int row)
+{
+	return cuda->mailbox + cuda->header.detectors.offset +
+	       (uint64_t)row * sizeof(struct gs_mailbox_detector);
+}
+
+struct gs_error *cuda_mailbox_write_row(struct cuda *cuda, int index, const char *name,
+					uint32_t period_ms, enum gs_mailbox_state state)
+{
+	struct gs_mailbox_detector old, row;
+	struct gs_error *err = cuda_read(cuda, &old, row_address(cuda, index), sizeof(old));
+
+	if (err)
+		return err;
+	mailbox_row(&row, name, period_ms);
+	memcpy(row.records, old.records, sizeof(row.records));
+	row.state = state;
+	row.crc = mailbox_crc(&row, sizeof(row), &row.crc);
+	return cuda_write(cuda, row_address(cuda, index), &row, sizeof(row));
+}
+
+static struct gs_error *enter_reader(struct cuda *cuda)
+{
+	if (!cuda->reader)
+		return gs_error_create(GS_ERROR_USAGE,
+				       "the engine has no mailbox before its first start");
+
+	struct gs_error *err = cuda_enter(cuda);
+
+	if (!err)
+		pthread_mutex_lock(&cuda->reader_lock);
+	return err;
+}
+
+static void leave_reader(struct cuda *cuda)
+{
+	pthread_mutex_unlock(&cuda->reader_lock);
+	cuda_leave(cuda);
+}
+
+struct gs_error *cuda_heartbeat(struct gs_engine *engine, struct gs_mailbox_heartbeat *ret)
+{
+	struct cuda *cuda = engine->priv;
+	struct gs_error *err = enter_reader(cuda);
+
+	if (err)
+		return err;
+	err = mailbox_read_heartbeat(cuda->reader, ret);
+	leave_reader(cuda);
+	return err;
+}
+
+struct gs_error *cuda_row(struct gs_engine *engine, uint32_t index, struct gs_mailbox_detector *ret)
+{
+	struct cuda *cuda = engine->priv;
+	struct gs_error *err = enter_reader(cuda);
+
+	if (err)
+		return err;
+	err = mailbox_read_detector(cuda->reader, index, ret);
+	leave_reader(cuda);
+	return err;
+}
