@@ -11,6 +11,7 @@
 
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/protect.h"
 #include "cli/search.h"
 #include "cli/session.h"
 #include "cli/stream.h"
@@ -169,12 +170,29 @@ static void block_signals(sigset_t *set)
 	sigprocmask(SIG_BLOCK, set, NULL);
 }
 
+// Who watches must outlast what is watched for. On a core nothing is at stake.
+static void protect(struct cli *cli)
+{
+	size_t count;
+	const struct gs_segment *segments = gs_target_segments(cli->target, &count);
+
+	if (gs_target_frozen(cli->target))
+		return;
+
+	_cleanup_error_ struct gs_error *err = protect_process(segments, count);
+
+	if (err)
+		cli_print_error(err);
+}
+
 static struct gs_error *run_periods(struct run *run, const sigset_t *set)
 {
 	_cleanup_close_ int signals = signalfd(-1, set, SFD_CLOEXEC);
 
 	if (signals < 0)
 		return gs_error_errno(GS_ERROR_OTHER, errno, "signalfd");
+
+	protect(run->cli);
 
 	struct gs_error *err = gs_engine_start(run->cli->engine, stream_record, &run->stream);
 
