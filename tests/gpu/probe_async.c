@@ -91,23 +91,27 @@ static unsigned int load(const char *ptx)
 	return result ? result : state.api.module_function(&state.function, state.other, "other");
 }
 
-static unsigned int launch_short(bool cooperative)
+static unsigned int launch_cooperative(struct CUfunc_st *function, struct CUstream_st *stream,
+				       void **parameters)
 {
-	cuda_address at = state.device_page + 2048;
-	void *parameters[] = { &at };
 	unsigned int (*launch)(struct CUfunc_st *function, unsigned int grid_x, unsigned int grid_y,
 			       unsigned int grid_z, unsigned int block_x, unsigned int block_y,
 			       unsigned int block_z, unsigned int shared,
 			       struct CUstream_st *stream, void **parameters);
-	unsigned int result;
 
-	if (cooperative) {
-		*(void **)&launch = symbol("cuLaunchCooperativeKernel");
-		result = launch(state.function, 4, 1, 1, 64, 1, 1, 0, state.stream, parameters);
-	} else {
-		result = state.api.launch(state.function, 1, 1, 1, 1, 1, 1, 0, state.stream,
-					  parameters, NULL);
-	}
+	*(void **)&launch = symbol("cuLaunchCooperativeKernel");
+	return launch(function, 4, 1, 1, 64, 1, 1, 0, stream, parameters);
+}
+
+static unsigned int launch_short(bool cooperative)
+{
+	cuda_address at = state.device_page + 2048;
+	void *parameters[] = { &at };
+	unsigned int result = cooperative
+				      ? launch_cooperative(state.function, state.stream, parameters)
+				      : state.api.launch(state.function, 1, 1, 1, 1, 1, 1, 0,
+							 state.stream, parameters, NULL);
+
 	return result ? result : state.api.stream_wait(state.stream);
 }
 
@@ -276,6 +280,28 @@ static unsigned int call_cooperative(void)
 	return launch_short(true);
 }
 
+// Beside a cooperative kernel that does not end either.
+static unsigned int call_second_cooperative(void)
+{
+	cuda_address alive = state.device_page + 1024;
+	void *parameters[] = { &state.device_page, &alive };
+	struct CUfunc_st *spin;
+	unsigned int result = state.api.module_function(&spin, state.module, "spin");
+
+	if (!result)
+		result = launch_cooperative(spin, state.other_stream, parameters);
+	while (!result && !state.page[128])
+		sleep_ms(1);
+	return result ? result : launch_short(true);
+}
+
+static void prepare_second_cooperative(void)
+{
+	prepare_load();
+	must(state.api.stream_create(&state.other_stream, CUDA_STREAM_NON_BLOCKING),
+	     "cuStreamCreate");
+}
+
 static unsigned int call_attribute(void)
 {
 	int ignored;
@@ -358,6 +384,8 @@ static const struct probe {
 	{ "cuLaunchKernel, other module, first launch", prepare_load, call_launch },
 	{ "cuModuleLoadDataEx and cuLaunchKernel", NULL, call_load_launch },
 	{ "cuLaunchCooperativeKernel, 4 x 64", prepare_load, call_cooperative },
+	{ "cuLaunchCooperativeKernel beside a cooperative kernel that runs",
+	  prepare_second_cooperative, call_second_cooperative },
 	{ "cuLaunchKernel, more .local than any", prepare_load_local, call_launch },
 	{ "cuLaunchKernel, less .local than one before", prepare_less_local, call_launch },
 	{ "cuLaunchKernel, .local below CU_LIMIT_STACK_SIZE", prepare_limit, call_launch },
