@@ -130,6 +130,19 @@ forks()
 	[ "$(run 'cat /proc/[0-9]*/comm | grep -c "^forkbomb$"')" = 300 ]
 }
 
+# Each has an entry of its own in /proc, and its name.
+makes_sleepers()
+{
+	run 'sleepers 2000'
+	[ "$(run 'cat /proc/[0-9]*/comm | grep -c "^sleep-[0-9]*$"')" = 2000 ]
+}
+
+works()
+{
+	run 'work cpu 1000' | grep -E '^wall_us=[1-9][0-9]* cpu_us=[0-9]+ '
+	run 'work memory 1' | grep -E '^wall_us=[1-9][0-9]* cpu_us=[0-9]+ '
+}
+
 # 125: no answer.
 panics()
 {
@@ -161,6 +174,8 @@ if [ "$failed" = 0 ]; then
 	check "fault oom: the hog dies, the guest lives" survives_oom
 	check "fault hung-task: a writer in state D" makes_a_hung_task
 	check "fault forkbomb: as many processes as asked for" forks
+	check "sleepers: thousands of processes" makes_sleepers
+	check "work: an amount of work and its time" works
 	check "fault panic: the guest is dead" panics
 	check "stop leaves nothing behind" stops
 fi

@@ -13,6 +13,8 @@ static const struct {
 	{ "hog", hog_main },
 	{ "forkbomb", forkbomb_main },
 	{ "stuck-writer", stuck_writer_main },
+	{ "sleepers", sleepers_main },
+	{ "work", work_main },
 };
 
 int main(int argc, char **argv)

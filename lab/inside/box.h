@@ -21,4 +21,10 @@ int forkbomb_main(int argc, char **argv);
 /* stuck-writer FILE: write one byte to FILE, for ever in state D if its file system is frozen. */
 int stuck_writer_main(int argc, char **argv);
 
+/* sleepers COUNT: start COUNT processes that share one memory and sleep for ever; quicker than procs. */
+int sleepers_main(int argc, char **argv);
+
+/* work cpu|memory ROUNDS: a fixed amount of work, and how long it took. */
+int work_main(int argc, char **argv);
+
 #endif
