@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// mutate CORE DETECTORS COUNT [SEED [FIRST]]: run everything over COUNT damaged copies of a memory image.
+// mutate [OPTION...] CORE DETECTORS COUNT [SEED [FIRST]]: run everything over COUNT damaged copies of a memory image.
+//   -e cpu|cuda    which engine; default cpu
+//   -p             detectors run by themselves all the time, as they always do on cuda, and not when asked to
+//   -j WORKERS     processes, each with an image of its own; default 2
+//   -t SECONDS     fewer images are a failure when the time is up; default: no limit
 //
 // Each copy is the image with a few bytes changed in one kind of structure. Whatever they say, the
 // library must refuse or report, in bounded time, without a crash; run it under ASan and UBSan. Image N of a
 // seed is always the same: a failure names it, and "mutate CORE DETECTORS 1 SEED N" repeats it.
 //
 // Some images are opened from the start, as a core is. The others change under detectors that are attached, as the
-// memory of a kernel does that goes wrong while it is watched; that is quick, since nothing is opened.
+// memory of a kernel does that goes wrong while it is watched; that is quick, since nothing is opened. Where detectors
+// run by themselves, the damage stays until each has ended a run that began after it.
 #include <err.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,10 +31,18 @@
 // No image may take longer; a walk that does not end is stopped by its budget long before.
 #define SECONDS_PER_IMAGE 60
 #define WORKERS 2
+#define MAX_WORKERS 64
 #define MAX_EDITS 16
-#define DETECTORS 4
+#define MAX_DETECTORS 32
+// A run that began after the damage may have to wait for the one before, and both for their budgets.
+#define SECONDS_PER_RUN 30
 
-static const char *const detector_names[DETECTORS] = { "processes", "memory", "log", "system" };
+static const char *engine_name = "cpu";
+static bool by_themselves;
+static unsigned int workers = WORKERS;
+static uint64_t seconds;
+static struct gs_fat *fats[MAX_DETECTORS];
+static size_t detector_count;
 
 struct edit {
 	uint8_t *at;
@@ -38,8 +52,12 @@ struct edit {
 
 // Shared by the workers and their parent.
 struct progress {
-	uint64_t current[WORKERS];
+	uint64_t current[MAX_WORKERS];
 	uint64_t refused, rejected, incomplete, complete, slowest_ms, slowest;
+	// Keeps reading of records from being left out.
+	uint64_t sum;
+	// Of detectors that run by themselves: loads that failed, and runs that ended early.
+	uint64_t faults, stopped;
 };
 
 // How often, of 40: damage to the note or to kallsyms mostly ends in a search for the tables, which is slow.
@@ -151,24 +169,84 @@ static void die_of(struct gs_error *error)
 		errx(1, "%s", error->message);
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * UINT64_C(1000) + now.tv_nsec / 1000000;
+}
+
 // A target with all that reads it.
 struct watch {
 	struct gs_target *target;
 	struct gs_kernel *kernel;
 	struct gs_engine *engine;
-	struct gs_detector *detectors[DETECTORS];
+	struct gs_detector *detectors[MAX_DETECTORS];
+	// Where they run by themselves: place in the detector table.
+	uint32_t rows[MAX_DETECTORS];
 	bool refused;
 };
 
-// Detector @only, or all of them if it is DETECTORS. False: the memory holds no kernel.
-static bool watch_open(struct watch *watch, const struct image *image, struct gs_fat **fats,
-		       uint64_t only)
+static struct gs_mailbox_detector read_row(const struct watch *watch, uint32_t index)
+{
+	struct gs_mailbox_detector row;
+
+	// The first call that fails after a fault of the GPU.
+	die_of(gs_engine_row(watch->engine, index, &row));
+	return row;
+}
+
+static void find_rows(struct watch *watch)
+{
+	for (size_t i = 0; i < detector_count; i++) {
+		struct gs_detector_info info;
+
+		if (!watch->detectors[i])
+			continue;
+		gs_detector_get_info(watch->detectors[i], &info);
+		for (watch->rows[i] = 0; watch->rows[i] < GS_MAILBOX_DETECTORS; watch->rows[i]++) {
+			if (!strcmp(read_row(watch, watch->rows[i]).name, info.name))
+				break;
+		}
+		if (watch->rows[i] == GS_MAILBOX_DETECTORS)
+			errx(1, "%s has no row in the mailbox", info.name);
+	}
+}
+
+static void watch_start(struct watch *watch, struct progress *progress)
+{
+	die_of(gs_engine_start(watch->engine, touch_record, &progress->sum));
+	find_rows(watch);
+}
+
+// Until every detector has ended a run that began after the call.
+static void wait_runs(const struct watch *watch)
+{
+	uint64_t runs[MAX_DETECTORS], deadline = now_ms() + SECONDS_PER_RUN * 1000;
+
+	for (size_t i = 0; i < detector_count; i++)
+		runs[i] = watch->detectors[i] ? read_row(watch, watch->rows[i]).runs : 0;
+	for (size_t i = 0; i < detector_count; i++) {
+		// One run may be going on: it is the one after that.
+		while (watch->detectors[i] && read_row(watch, watch->rows[i]).runs < runs[i] + 2) {
+			if (now_ms() > deadline)
+				errx(1, "%s hangs: no two runs within %d s",
+				     read_row(watch, watch->rows[i]).name, SECONDS_PER_RUN);
+			nanosleep(&(struct timespec){ .tv_nsec = 200000 }, NULL);
+		}
+	}
+}
+
+// Detector @only, or all of them if it is detector_count. False: the memory holds no kernel.
+static bool watch_open(struct watch *watch, const struct image *image, uint64_t only)
 {
 	struct gs_target_options options = { .size = sizeof(options) };
 	struct gs_kernel_options kernel_options = { .size = sizeof(kernel_options) };
 	struct gs_detector_options detector_options = {
 		.size = sizeof(detector_options),
 		.budget = random_below(16) ? 20000 : 400000,
+		.period_ms = 1,
 	};
 
 	*watch = (struct watch){};
@@ -183,9 +261,9 @@ static bool watch_open(struct watch *watch, const struct image *image, struct gs
 		gs_target_close(watch->target);
 		return false;
 	}
-	die_of(gs_engine_create("cpu", watch->kernel, &watch->engine));
-	for (size_t i = 0; i < DETECTORS; i++) {
-		if (only < DETECTORS && only != i)
+	die_of(gs_engine_create(engine_name, watch->kernel, &watch->engine));
+	for (size_t i = 0; i < detector_count; i++) {
+		if (only < detector_count && only != i)
 			continue;
 		error = gs_engine_add(watch->engine, fats[i], 0, &detector_options,
 				      &watch->detectors[i]);
@@ -198,6 +276,21 @@ static bool watch_open(struct watch *watch, const struct image *image, struct gs
 	return true;
 }
 
+static void watch_count(const struct watch *watch, struct progress *progress)
+{
+	for (size_t i = 0; i < detector_count; i++) {
+		if (!watch->detectors[i])
+			continue;
+
+		struct gs_mailbox_detector row = read_row(watch, watch->rows[i]);
+
+		__atomic_add_fetch(&progress->faults, row.faults, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&progress->stopped,
+				   row.stopped_budget + row.stopped_bounds + row.stopped_trap,
+				   __ATOMIC_RELAXED);
+	}
+}
+
 static void watch_close(struct watch *watch)
 {
 	gs_engine_destroy(watch->engine);
@@ -205,13 +298,12 @@ static void watch_close(struct watch *watch)
 	gs_target_close(watch->target);
 }
 
-// What a user does: list something, name an address, list the modules.
-static void watch_use(struct watch *watch, const struct image *image, struct progress *progress)
+static bool run_once(struct watch *watch)
 {
 	bool incomplete = false;
 	uint64_t sum = 0;
 
-	for (size_t i = 0; i < DETECTORS; i++) {
+	for (size_t i = 0; i < detector_count; i++) {
 		if (!watch->detectors[i])
 			continue;
 
@@ -220,6 +312,18 @@ static void watch_use(struct watch *watch, const struct image *image, struct pro
 		incomplete |= error != NULL;
 		gs_error_destroy(error);
 	}
+	return incomplete;
+}
+
+// What a user does: list something, name an address, list the modules.
+static void watch_use(struct watch *watch, const struct image *image, struct progress *progress)
+{
+	bool incomplete = false;
+
+	if (by_themselves)
+		wait_runs(watch);
+	else
+		incomplete = run_once(watch);
 
 	struct gs_module *modules = NULL;
 	size_t module_count;
@@ -237,16 +341,22 @@ static void watch_use(struct watch *watch, const struct image *image, struct pro
 			   1, __ATOMIC_RELAXED);
 }
 
-static void examine(const struct image *image, struct gs_fat **fats, struct progress *progress)
+static void examine(const struct image *image, struct progress *progress)
 {
 	struct watch watch;
 
 	// Mostly one detector: it is the symbols that each looks up that take the time.
-	if (!watch_open(&watch, image, fats, random_below(DETECTORS + 1))) {
+	if (!watch_open(&watch, image, random_below(detector_count + 1))) {
 		__atomic_add_fetch(&progress->refused, 1, __ATOMIC_RELAXED);
 		return;
 	}
+	if (by_themselves)
+		watch_start(&watch, progress);
 	watch_use(&watch, image, progress);
+	if (by_themselves) {
+		gs_engine_stop(watch.engine);
+		watch_count(&watch, progress);
+	}
 	watch_close(&watch);
 }
 
@@ -256,32 +366,42 @@ static bool shows_when_attached(enum image_region region)
 	return region != REGION_NOTE && region != REGION_KALLSYMS && region != REGION_BTF;
 }
 
-static uint64_t now_ms(void)
+static void load_detectors(const char *directory)
 {
-	struct timespec now;
+	char pattern[4096];
+	glob_t found;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * UINT64_C(1000) + now.tv_nsec / 1000000;
+	snprintf(pattern, sizeof(pattern), "%s/*.so", directory);
+	if (glob(pattern, 0, NULL, &found) || found.gl_pathc > MAX_DETECTORS)
+		errx(1, "%s: no detectors, or too many", pattern);
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		die_of(gs_fat_open(found.gl_pathv[i], &fats[detector_count++]));
+	globfree(&found);
+}
+
+// With the damage in place. What is attached already is told to end for that: while its kernels run, the driver makes
+// whoever wants memory wait.
+static void open_anew(struct watch *attached, const struct image *image, struct progress *progress)
+{
+	if (by_themselves)
+		gs_engine_stop(attached->engine);
+	examine(image, progress);
 }
 
 static void work(const char *core, const char *detectors, uint64_t seed, uint64_t first,
 		 uint64_t count, unsigned int worker, struct progress *progress)
 {
+	uint64_t deadline = seconds ? now_ms() + seconds * 1000 : UINT64_MAX;
 	struct image image;
-	struct gs_fat *fats[DETECTORS];
-
 	struct watch attached;
 
 	image_load(&image, core);
-	for (size_t i = 0; i < DETECTORS; i++) {
-		char path[4096];
-
-		snprintf(path, sizeof(path), "%s/%s.so", detectors, detector_names[i]);
-		die_of(gs_fat_open(path, &fats[i]));
-	}
-	if (!watch_open(&attached, &image, fats, DETECTORS) || attached.refused)
+	load_detectors(detectors);
+	if (!watch_open(&attached, &image, detector_count) || attached.refused)
 		errx(1, "%s: the unchanged image is refused", core);
-	for (uint64_t i = first + worker; i < first + count; i += WORKERS) {
+	if (by_themselves)
+		watch_start(&attached, progress);
+	for (uint64_t i = first + worker; i < first + count && now_ms() < deadline; i += workers) {
 		struct edit edits[MAX_EDITS];
 		uint64_t start = now_ms();
 
@@ -290,11 +410,15 @@ static void work(const char *core, const char *detectors, uint64_t seed, uint64_
 		alarm(SECONDS_PER_IMAGE);
 		enum image_region region = random_region();
 		size_t edit_count = mutate(&image, region, edits);
-		if (shows_when_attached(region) && random_below(12))
-			watch_use(&attached, &image, progress);
+		bool anew = !shows_when_attached(region) || !random_below(12);
+
+		if (anew)
+			open_anew(&attached, &image, progress);
 		else
-			examine(&image, fats, progress);
+			watch_use(&attached, &image, progress);
 		restore(edits, edit_count);
+		if (anew && by_themselves)
+			watch_start(&attached, progress);
 
 		uint64_t took = now_ms() - start;
 		if (took > progress->slowest_ms) {
@@ -302,35 +426,68 @@ static void work(const char *core, const char *detectors, uint64_t seed, uint64_
 			progress->slowest = i;
 		}
 	}
+	alarm(SECONDS_PER_IMAGE);
+	if (by_themselves) {
+		gs_engine_stop(attached.engine);
+		watch_count(&attached, progress);
+	}
 	watch_close(&attached);
-	for (size_t i = 0; i < DETECTORS; i++)
+	for (size_t i = 0; i < detector_count; i++)
 		gs_fat_close(fats[i]);
 	exit(0);
 }
 
+static void parse(int argc, char **argv)
+{
+	int option;
+
+	while ((option = getopt(argc, argv, "e:pj:t:")) >= 0) {
+		if (option == 'e' && (!strcmp(optarg, "cpu") || !strcmp(optarg, "cuda")))
+			engine_name = optarg;
+		else if (option == 'p')
+			by_themselves = true;
+		else if (option == 'j' && atoi(optarg) > 0 && atoi(optarg) <= MAX_WORKERS)
+			workers = atoi(optarg);
+		else if (option == 't' && atoi(optarg) > 0)
+			seconds = atoi(optarg);
+		else
+			optind = argc;
+	}
+	// A core is copied to the GPU unless it is told to read it in place, as it reads the memory of a guest.
+	if (!strcmp(engine_name, "cuda")) {
+		by_themselves = true;
+		setenv("GPUSENTINEL_CUDA_REGISTER", "1", 1);
+	}
+}
+
 int main(int argc, char **argv)
 {
-	if (argc < 4 || argc > 6)
-		errx(2, "usage: mutate CORE DETECTORS COUNT [SEED [FIRST]]");
+	parse(argc, argv);
+	argc -= optind;
+	argv += optind;
+	if (argc < 3 || argc > 5)
+		errx(2,
+		     "usage: mutate [-e cpu|cuda] [-p] [-j WORKERS] [-t SECONDS] CORE DETECTORS COUNT "
+		     "[SEED [FIRST]]");
 
-	uint64_t count = strtoull(argv[3], NULL, 0);
-	uint64_t seed = argc > 4 ? strtoull(argv[4], NULL, 0) : 1;
-	uint64_t first = argc > 5 ? strtoull(argv[5], NULL, 0) : 0;
+	uint64_t count = strtoull(argv[2], NULL, 0);
+	uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 0) : 1;
+	uint64_t first = argc > 4 ? strtoull(argv[4], NULL, 0) : 0;
 	struct progress *progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE,
 					 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	pid_t pids[WORKERS];
+	pid_t pids[MAX_WORKERS];
 	int status, result = 0;
 
 	if (progress == MAP_FAILED)
 		err(1, "mmap");
-	for (unsigned int i = 0; i < WORKERS; i++) {
+	for (unsigned int i = 0; i < workers; i++) {
 		pids[i] = fork();
 		if (pids[i] < 0)
 			err(1, "fork");
 		if (!pids[i])
-			work(argv[1], argv[2], seed, first, count, i, progress);
+			work(argv[0], argv[1], seed, first, count, i, progress);
 	}
-	for (unsigned int i = 0; i < WORKERS; i++) {
+	for (unsigned int i = 0; i < workers; i++) {
 		if (waitpid(pids[i], &status, 0) < 0)
 			err(1, "waitpid");
 		if (!status)
@@ -341,10 +498,22 @@ int main(int argc, char **argv)
 			WIFSIGNALED(status) ? "signal" : "exit code",
 			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	}
+
+	uint64_t done =
+		progress->refused + progress->rejected + progress->incomplete + progress->complete;
+
 	printf("%llu images: %llu no kernel, %llu detectors refused, %llu incomplete, %llu complete; slowest %llu ms (image %llu)\n",
-	       (unsigned long long)count, (unsigned long long)progress->refused,
+	       (unsigned long long)done, (unsigned long long)progress->refused,
 	       (unsigned long long)progress->rejected, (unsigned long long)progress->incomplete,
 	       (unsigned long long)progress->complete, (unsigned long long)progress->slowest_ms,
 	       (unsigned long long)progress->slowest);
+	if (by_themselves)
+		printf("detectors by themselves: %llu loads failed, %llu runs ended early\n",
+		       (unsigned long long)progress->faults, (unsigned long long)progress->stopped);
+	if (done < count) {
+		fprintf(stderr, "mutate: %llu of %llu images within the time\n",
+			(unsigned long long)done, (unsigned long long)count);
+		result = 1;
+	}
 	return result;
 }
