@@ -22,9 +22,9 @@ typedef uint64_t __attribute__((aligned(1), may_alias)) target_u64;
 
 typedef uint32_t fault_fn(uint64_t arg, uint64_t segment, uint64_t page);
 
-static inline struct gs_tlb_entry *tlb_entry(struct gs_ctx *ctx, uint64_t address)
+static inline struct gs_tlb_entry GS_SHARED *tlb_entry(struct gs_ctx *ctx, uint64_t address)
 {
-	return &ctx->tlb[(address >> GS_RT_PAGE_SHIFT) & (GS_TLB_ENTRIES - 1)];
+	return &gs_rt_block(ctx)->tlb[(address >> GS_RT_PAGE_SHIFT) & (GS_TLB_ENTRIES - 1)];
 }
 
 static inline uint64_t tlb_tag(uint64_t address)
@@ -149,7 +149,7 @@ static inline bool in_range(uint64_t page, uint64_t base, uint64_t size)
 
 __attribute__((noinline)) uint64_t gs_rt_page(struct gs_ctx *ctx, uint64_t address)
 {
-	struct gs_tlb_entry *entry = tlb_entry(ctx, address);
+	struct gs_tlb_entry GS_SHARED *entry = tlb_entry(ctx, address);
 
 	if (entry->tag == tlb_tag(address))
 		return entry->base;
@@ -233,7 +233,7 @@ __attribute__((noinline, cold)) uint64_t gs_rt_load_slow(struct gs_ctx *ctx, uin
 	inline __attribute__((always_inline)) uint##bits##_t gs_rt_load##bits(struct gs_ctx *ctx, \
 									      uint64_t address)   \
 	{                                                                                         \
-		struct gs_tlb_entry *entry = tlb_entry(ctx, address);                             \
+		struct gs_tlb_entry GS_SHARED *entry = tlb_entry(ctx, address);                   \
                                                                                                   \
 		if (__builtin_expect(entry->tag == tlb_tag(address) &&                            \
 					     can_load(address, (uint64_t)bits / 8),               \

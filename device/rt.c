@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The whole runtime as one translation unit, as bitcode is compiled from it.
+#include "block.c"
 #include "copy.c"
 #include "map.c"
+#include "ram.c"
 #include "record.c"
 #include "run.c"
 

@@ -4,8 +4,8 @@
  * The device runtime: what llview links into every detector. See <gpusentinel/ctx.h> for the
  * contract.
  *
- * Freestanding, without global state: everything is in the context, so that any number of
- * detectors, threads and targets can share one copy of the code. Compiled to LLVM bitcode for
+ * Freestanding, without global state: everything is in the context and in what its block shares, so
+ * that any number of detectors, threads and targets can share one copy of the code. Compiled to LLVM bitcode for
  * x86-64 and nvptx64.
  */
 #ifndef GS_DEVICE_RT_H
@@ -16,9 +16,19 @@
 
 #include <gpusentinel/ctx.h>
 
+// What a block shares lies in its shared memory on a GPU (PTX ISA 8.5, 5.1.7).
+#ifdef __NVPTX__
+#define GS_SHARED __attribute__((address_space(3)))
+#else
+#define GS_SHARED
+#endif
+
 #define GS_RT_PAGE_SHIFT 12
 #define GS_RT_PAGE_SIZE (UINT64_C(1) << GS_RT_PAGE_SHIFT)
 #define GS_RT_PAGE_MASK (GS_RT_PAGE_SIZE - 1)
+
+/** What the threads of this one's block share. */
+struct gs_block GS_SHARED *gs_rt_block(struct gs_ctx *ctx);
 
 /** Load from kernel memory; 0 if @p address cannot be translated (counted once for each load). */
 uint8_t gs_rt_load8(struct gs_ctx *ctx, uint64_t address);
@@ -78,5 +88,20 @@ uint64_t gs_rt_now(struct gs_ctx *ctx);
 uint64_t gs_rt_run(struct gs_ctx *ctx);
 uint32_t gs_rt_thread_index(struct gs_ctx *ctx);
 uint32_t gs_rt_thread_count(struct gs_ctx *ctx);
+uint32_t gs_rt_block_index(struct gs_ctx *ctx);
+uint32_t gs_rt_block_count(struct gs_ctx *ctx);
+uint32_t gs_rt_block_thread_index(struct gs_ctx *ctx);
+uint32_t gs_rt_block_thread_count(struct gs_ctx *ctx);
+
+/** Collectives of a block: see detector.h. */
+void gs_rt_block_barrier(struct gs_ctx *ctx);
+uint64_t gs_rt_block_sum(struct gs_ctx *ctx, uint64_t value);
+uint64_t gs_rt_block_min(struct gs_ctx *ctx, uint64_t value);
+uint64_t gs_rt_block_max(struct gs_ctx *ctx, uint64_t value);
+uint32_t gs_rt_block_any(struct gs_ctx *ctx, uint32_t value);
+
+/** Whole pages of 4 KiB in all segments, and the kernel's address of one of them; NULL if it cannot be read. */
+uint64_t gs_rt_ram_pages(struct gs_ctx *ctx);
+const void *gs_rt_ram_page(struct gs_ctx *ctx, uint64_t index);
 
 #endif

@@ -4,6 +4,8 @@
 
 __attribute__((noinline)) void gs_rt_begin_run(struct gs_ctx *ctx)
 {
+	struct gs_block GS_SHARED *block = gs_rt_block(ctx);
+
 	ctx->out_used = 0;
 	ctx->out_lost = 0;
 	ctx->faults = 0;
@@ -15,7 +17,7 @@ __attribute__((noinline)) void gs_rt_begin_run(struct gs_ctx *ctx)
 	ctx->record = 0;
 	ctx->record_faults = 0;
 	for (uint32_t i = 0; i < GS_TLB_ENTRIES; i++)
-		ctx->tlb[i].tag = 0;
+		block->tlb[i].tag = 0;
 }
 
 __attribute__((noinline, cold)) void gs_rt_stop(struct gs_ctx *ctx, uint32_t reason, uint32_t site)
@@ -44,14 +46,4 @@ uint64_t gs_rt_now(struct gs_ctx *ctx)
 uint64_t gs_rt_run(struct gs_ctx *ctx)
 {
 	return ctx->run;
-}
-
-uint32_t gs_rt_thread_index(struct gs_ctx *ctx)
-{
-	return ctx->thread_index;
-}
-
-uint32_t gs_rt_thread_count(struct gs_ctx *ctx)
-{
-	return ctx->thread_count;
 }

@@ -31,6 +31,32 @@ static uint64_t constant_number(LLVMValueRef init, unsigned int index)
 	return element && LLVMIsAConstantInt(element) ? LLVMConstIntGetZExtValue(element) : 0;
 }
 
+// As gs_detector_def documents it.
+static uint32_t period_us(struct lv *lv, const struct lv_place *place, LLVMValueRef init)
+{
+	uint64_t ms = constant_number(init, 2), us = constant_number(init, 3);
+
+	if (ms && us)
+		lv_error_at(lv, place, "both period_ms and period_us are given; one is enough");
+	if (ms > UINT32_MAX / 1000)
+		lv_error_at(lv, place, "a period of %llu ms is too long: at most %u ms",
+			    (unsigned long long)ms, UINT32_MAX / 1000);
+	if (!ms && !us)
+		ms = 1000;
+	return (uint32_t)(us ? us : ms * 1000);
+}
+
+static uint32_t count_of(struct lv *lv, const struct lv_place *place, LLVMValueRef init,
+			 unsigned int index, const char *what, uint32_t max)
+{
+	uint64_t count = constant_number(init, index);
+
+	if (count > max)
+		lv_error_at(lv, place, "%llu %s are too many: at most %u",
+			    (unsigned long long)count, what, max);
+	return count ? (uint32_t)count : 1;
+}
+
 // gs_run_NAME(ctx) calls what the author wrote; after inlining it is what the author wrote, with a
 // context.
 static LLVMValueRef wrap(struct lv *lv, LLVMValueRef body, const char *name)
@@ -72,17 +98,20 @@ static void add_detector(struct lv *lv, LLVMValueRef body, LLVMValueRef def, con
 			.name = lv_string(lv, name),
 			.function = lv_string(lv, function),
 			.description = lv_string(lv, description ? description : ""),
-			.period_ms = constant_number(init, 2),
-			.budget = constant_number(init, 3),
-			.output = constant_number(init, 4),
+			.period_us = period_us(lv, &place, init),
+			.threads = count_of(lv, &place, init, 4, "threads", GS_FAT_MAX_THREADS),
+			.blocks = count_of(lv, &place, init, 5, "blocks", GS_FAT_MAX_BLOCKS),
+			.budget = constant_number(init, 6),
+			.output = constant_number(init, 7),
 			.site = lv_site_at(lv, &place),
 		},
 		.function = wrap(lv, body, name),
 	};
 
-	// As gs_detector_def documents it.
-	if (!detector.fat.period_ms)
-		detector.fat.period_ms = 1000;
+	// Part of a warp is as dear as all of it.
+	if (detector.fat.threads > 1)
+		detector.fat.threads =
+			(detector.fat.threads + GS_FAT_WARP - 1) & ~(uint32_t)(GS_FAT_WARP - 1);
 	lv_push(lv->detectors, detector);
 }
 

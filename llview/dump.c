@@ -95,7 +95,11 @@ static void print_detectors(const struct manifest *m)
 	const struct gs_fat_detector *list = (const void *)(m->data + m->header->detectors.offset);
 
 	for (uint32_t i = 0; i < m->header->detectors.count; i++) {
-		printf("detector %s: every %u ms", shown_at(m, list[i].name), list[i].period_ms);
+		printf("detector %s: every %.15g ms", shown_at(m, list[i].name),
+		       list[i].period_us / 1000.0);
+		if (list[i].threads != 1 || list[i].blocks != 1)
+			printf(", %u threads in each of %u blocks", list[i].threads,
+			       list[i].blocks);
 		if (list[i].budget)
 			printf(", budget %" PRIu64, list[i].budget);
 		if (list[i].output)

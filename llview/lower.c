@@ -42,27 +42,60 @@ static void lower_slot(struct lv *lv, LLVMValueRef base, LLVMValueRef call)
 
 static const struct {
 	const char *name, *runtime;
-	unsigned int bits;
-} getters[] = {
-	{ "now_ns", "now", 64 },
-	{ "run_count", "run", 64 },
-	{ "thread_index", "thread_index", 32 },
-	{ "thread_count", "thread_count", 32 },
+} builtins[] = {
+	{ "now_ns", "now" },
+	{ "run_count", "run" },
+	{ "thread_index", "thread_index" },
+	{ "thread_count", "thread_count" },
+	{ "block_index", "block_index" },
+	{ "block_count", "block_count" },
+	{ "block_thread_index", "block_thread_index" },
+	{ "block_thread_count", "block_thread_count" },
+	{ "block_barrier", "block_barrier" },
+	{ "block_sum", "block_sum" },
+	{ "block_min", "block_min" },
+	{ "block_max", "block_max" },
+	{ "block_any", "block_any" },
+	{ "ram_pages", "ram_pages" },
+	{ "ram_page", "ram_page" },
 };
 
-static bool lower_getter(struct lv *lv, LLVMValueRef fn, LLVMValueRef call)
+// What detector.h declares becomes a call of the runtime, which takes no bool: not all machines agree
+// on how one is passed.
+static void lower_builtin(struct lv *lv, LLVMValueRef fn, LLVMValueRef call, const char *runtime)
+{
+	LLVMTypeRef type = LLVMTypeOf(call), wide = type == lv->i1 ? lv->i32 : type;
+	unsigned int count = LLVMGetNumArgOperands(call);
+	LLVMValueRef args[1] = {};
+
+	lv_before(lv, call);
+	if (count > ARRAY_SIZE(args)) {
+		lv_error(lv, call, "%s() is declared by gpusentinel/detector.h", lv_callee(call));
+		return;
+	}
+	if (count) {
+		args[0] = LLVMGetOperand(call, 0);
+		if (LLVMTypeOf(args[0]) == lv->i1)
+			args[0] = LLVMBuildZExt(lv->builder, args[0], lv->i32, "");
+	}
+
+	LLVMValueRef value = lv_rt(lv, fn, runtime, wide, args, count);
+
+	if (wide != type)
+		value = LLVMBuildTrunc(lv->builder, value, type, "");
+	lv_replace(call, value);
+}
+
+static void lower_call(struct lv *lv, LLVMValueRef fn, LLVMValueRef call)
 {
 	const char *callee = lv_callee(call);
 
-	for (size_t i = 0; i < ARRAY_SIZE(getters); i++) {
-		if (strcmp(callee, getters[i].name) != 0)
-			continue;
-		lv_before(lv, call);
-		lv_replace(call, lv_rt(lv, fn, getters[i].runtime,
-				       LLVMIntTypeInContext(lv->llvm, getters[i].bits), NULL, 0));
-		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(builtins); i++) {
+		if (strcmp(callee, builtins[i].name) == 0) {
+			lower_builtin(lv, fn, call, builtins[i].runtime);
+			return;
+		}
 	}
-	return false;
 }
 
 // gs.stop(reason, site); unreachable -> gs_rt_stop(ctx, reason, site); return
@@ -112,7 +145,7 @@ static void lower_function(struct lv *lv, LLVMValueRef fn)
 		else if (LLVMIsAUnreachableInst(list.v[i]))
 			lower_unreachable(lv, fn, list.v[i]);
 		else
-			lower_getter(lv, fn, list.v[i]);
+			lower_call(lv, fn, list.v[i]);
 	}
 	LLVMPositionBuilderBefore(lv->builder, LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(fn)));
 	LLVMSetCurrentDebugLocation2(lv->builder, NULL);

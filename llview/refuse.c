@@ -5,7 +5,24 @@
 #include "ir.h"
 
 static const char *const api[] = {
-	"row", "finding", "metric", "now_ns", "run_count", "thread_index", "thread_count",
+	"row",
+	"finding",
+	"metric",
+	"now_ns",
+	"run_count",
+	"thread_index",
+	"thread_count",
+	"block_index",
+	"block_count",
+	"block_thread_index",
+	"block_thread_count",
+	"block_barrier",
+	"block_sum",
+	"block_min",
+	"block_max",
+	"block_any",
+	"ram_pages",
+	"ram_page",
 };
 
 static bool is_api(const char *name)

@@ -37,7 +37,34 @@ struct gs_tlb_entry {
 	uint64_t base;
 };
 
-/** State of one running detector. The engine fills it in; `out_used` to `fault_address` are results. */
+/**
+ * What the threads of one block share; the runtime's own. All zero before the first run. On a GPU it lies in the
+ * block's shared memory.
+ */
+struct gs_block {
+	struct gs_tlb_entry tlb[GS_TLB_ENTRIES];
+};
+
+/** Bytes of a chunk, this header included, that a thread takes at a time, unless a record needs more. */
+#define GS_CHUNK_SIZE 4096
+
+/**
+ * Where several threads write records, `out` is handed out to them in chunks, one behind the other; out_used is the
+ * end of the last. In a chunk the records follow this.
+ */
+struct gs_chunk {
+	/** Bytes of the chunk with this header, and of the records in it; multiples of 8. */
+	uint32_t size, used;
+	/** Offset in `out` of the next chunk of the same thread; 0: none. */
+	uint32_t next;
+	uint32_t pad;
+};
+
+/**
+ * State of one running thread of a detector. The engine fills it in up to `shared`, where the thread's own part
+ * begins; `out_used` to `stop_site` are results. On a GPU one such structure in device memory is the
+ * template of which each thread makes its copy, and receives the results of all.
+ */
 struct gs_ctx {
 	/** Address of the struct gs_map of the target, as this engine sees it. */
 	uint64_t map;
@@ -48,7 +75,7 @@ struct gs_ctx {
 	uint32_t out_size, out_used;
 	/** Records that did not fit. */
 	uint64_t out_lost;
-	/** Back edges left in this run; the engine sets it before each run. */
+	/** Back edges that a thread has left in this run; the engine sets it before each run. */
 	uint64_t budget;
 	/** Loads that could not be translated and yielded zero; address of the first one. */
 	uint64_t faults, fault_address;
@@ -60,22 +87,27 @@ struct gs_ctx {
 	uint64_t now_ns;
 	/** Runs before this one. */
 	uint64_t run;
-	/** Threads of this detector and index of this one. */
-	uint32_t thread_count, thread_index;
+	/** Threads of a block, and blocks. */
+	uint32_t threads, blocks;
 	/**
 	 * Address of `uint32_t (*)(uint64_t arg, uint64_t segment, uint64_t page)`: called for a page whose
 	 * bit in the segment's presence bitmap is clear; non-zero: it may be read now. 0: such pages fail.
 	 * Host engines only.
 	 */
 	uint64_t fault_fn, fault_arg;
+	/** Address of the struct gs_block of this thread's block. Host engines only: a GPU has its own. */
+	uint64_t block;
+	/** In a thread's copy: address of the context that it was made from. 0: there is no other. */
+	uint64_t shared;
+	/** This thread among those of all blocks, block by block. */
+	uint32_t thread_index;
 	/** Segment of the last translation: a hint. */
 	uint32_t segment_hint;
 	/** Offset in `out` behind the record under construction, which began at `out_used`; 0: none. The runtime's. */
 	uint32_t record;
+	uint32_t pad;
 	/** Value of `faults` when the last record was finished, for GS_RECORD_F_FAULT. */
 	uint64_t record_faults;
-	/** Invalidated by the engine when told to, and by the runtime at the start of each run. */
-	struct gs_tlb_entry tlb[GS_TLB_ENTRIES];
 };
 
 /*
@@ -91,7 +123,10 @@ struct gs_ctx {
  *   void gs_rt_arg_str(ctx, u64 address, u64 max)           next item: string in kernel memory, at most max bytes
  *   void gs_rt_arg_str_local(ctx, const char *s, u64 max)   next item: string in local memory
  *   void gs_rt_end(ctx)                                     finish the record, or count it as lost
- *   u64 gs_rt_now(ctx), u64 gs_rt_run(ctx), u32 gs_rt_thread_index(ctx), u32 gs_rt_thread_count(ctx)
+ *   u64 gs_rt_now(ctx), u64 gs_rt_run(ctx)
+ *   u32 gs_rt_thread_index(ctx), u32 gs_rt_thread_count(ctx), and the same of block, block_thread
+ *   void gs_rt_block_barrier(ctx), u64 gs_rt_block_sum/min/max(ctx, u64), u32 gs_rt_block_any(ctx, u32)
+ *   u64 gs_rt_ram_pages(ctx), const void *gs_rt_ram_page(ctx, u64 index)
  */
 
 #endif

@@ -82,9 +82,14 @@ struct gs_detector_def {
 	const char *name;
 	/** One line on what it finds. */
 	const char *description;
-	/** Milliseconds between the starts of two runs; 0: 1000. */
-	u32 period_ms;
-	/** Loop iterations in one run; 0: the engine's default. */
+	/** Time between the starts of two runs, in one of two units; both 0: 1 s. */
+	u32 period_ms, period_us;
+	/**
+	 * Threads of a block on a GPU, 1024 at most, and blocks, 64 at most; 0: 1. More than one thread is rounded up
+	 * to whole warps of 32. Each of them runs the detector's body. The cpu engine runs one.
+	 */
+	u32 threads, blocks;
+	/** Loop iterations of one thread in one run; 0: the engine's default. */
 	u64 budget;
 	/** Bytes of records that a run may write; 0: the engine's default. */
 	u64 output;
@@ -130,8 +135,75 @@ void metric(const char *format, u64 value, ...) __attribute__((format(printf, 1,
 u64 now_ns(void);
 /** Runs of this detector before this one. */
 u64 run_count(void);
-/** This thread of the detector, and how many there are. */
+
+/*
+ * Threads. Those of all blocks count from 0, block by block. A thread that ends its run early (by return, or because
+ * its budget is gone) takes part in all later collectives with what changes nothing: none ever waits for it.
+ */
+
+/** This thread among those of all blocks, and how many these are. */
 u32 thread_index(void);
 u32 thread_count(void);
+/** This thread's block, and how many blocks there are. */
+u32 block_index(void);
+u32 block_count(void);
+/** This thread within its block, and how many threads that has. */
+u32 block_thread_index(void);
+u32 block_thread_count(void);
+
+/*
+ * Collectives: every thread of the block calls them, in the same order; all get the same value. What a thread wrote
+ * to static variables before one, all threads of its block see behind it.
+ */
+void block_barrier(void);
+u64 block_sum(u64 value);
+u64 block_min(u64 value);
+u64 block_max(u64 value);
+bool block_any(bool value);
+
+/** The threads share the indices from 0 to @p n - 1; neighbours take neighbours. */
+#define for_each_index(i, n) \
+	for (u64 i = thread_index(), __n_##i = (n); i < __n_##i; i += thread_count())
+
+/**
+ * A queue that all threads may write to: QUEUE(found, u64, 4096) is a static variable that takes as many values. It
+ * keeps them from run to run until queue_clear().
+ */
+#define QUEUE(name, type, capacity)    \
+	static struct {                \
+		u64 pushed;            \
+		type values[capacity]; \
+	} name
+
+#define __queue_capacity(queue) (sizeof((queue).values) / sizeof((queue).values[0]))
+
+/** Append @p value. @return false if the queue is full: the value is dropped, and counted. */
+#define queue_push(queue, value)                                                     \
+	({                                                                           \
+		u64 __at = __atomic_fetch_add(&(queue).pushed, 1, __ATOMIC_RELAXED); \
+		bool __fits = __at < __queue_capacity(queue);                        \
+                                                                                     \
+		if (__fits)                                                          \
+			(queue).values[__at] = (value);                              \
+		__fits;                                                              \
+	})
+
+/** Values in the queue, those that were dropped, and one of them. Behind a block_barrier(): what all threads pushed. */
+#define queue_count(queue)                                                                    \
+	({                                                                                    \
+		u64 __pushed = __atomic_load_n(&(queue).pushed, __ATOMIC_RELAXED);            \
+                                                                                              \
+		__pushed < __queue_capacity(queue) ? __pushed : (u64)__queue_capacity(queue); \
+	})
+#define queue_dropped(queue) \
+	(__atomic_load_n(&(queue).pushed, __ATOMIC_RELAXED) - queue_count(queue))
+#define queue_at(queue, i) ((queue).values[i])
+/** Empty it: one thread, between two barriers. */
+#define queue_clear(queue) __atomic_store_n(&(queue).pushed, 0, __ATOMIC_RELAXED)
+
+/** Pages of 4 KiB that the target's memory has. */
+u64 ram_pages(void);
+/** One of them in the direct map; NULL if it cannot be read now, or there is no direct map. */
+const void *ram_page(u64 index);
 
 #endif

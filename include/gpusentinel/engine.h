@@ -27,7 +27,11 @@ void gs_fat_close(struct gs_fat *fat);
 /** What `gpusentinel list` shows of a detector. Strings live as long as the fat detector. */
 struct gs_detector_info {
 	const char *name, *description, *file;
-	uint32_t period_ms;
+	/** Microseconds from the start of one run to the start of the next. */
+	uint32_t period_us;
+	/** Threads of a block, and blocks, on a GPU; the cpu engine runs one thread. */
+	uint32_t threads, blocks;
+	/** Loop iterations of one thread in one run. */
 	uint64_t budget;
 	/** Slots of the whole fat detector. */
 	uint32_t fields, symbols;
@@ -60,7 +64,9 @@ struct gs_error *gs_engine_describe(const char *name, const char **name_ret, cha
 /** How a detector is added; zero-initialise, then set @ref size. 0 means: as the detector says. */
 struct gs_detector_options {
 	size_t size;
-	uint32_t period_ms;
+	/** Microseconds from the start of one run to the start of the next. */
+	uint32_t period_us;
+	/** Loop iterations of one thread in one run. */
 	uint64_t budget;
 	/** Bytes of record buffer. */
 	uint64_t output;
@@ -163,7 +169,10 @@ void gs_detector_get_info(struct gs_detector *detector, struct gs_detector_info 
  * from those threads, one at a time.
  */
 struct gs_error *gs_engine_start(struct gs_engine *engine, gs_record_fn *fn, void *arg);
-/** Returns after the last record has been delivered. */
+/**
+ * Returns after the last record has been delivered; so it must not be called from the function that
+ * receives records, which would wait for itself.
+ */
 void gs_engine_stop(struct gs_engine *engine);
 
 /**

@@ -21,7 +21,12 @@
 #define GS_FAT_SECTION ".gpusentinel"
 #define GS_FAT_PTX_SECTION ".gpusentinel.ptx"
 #define GS_FAT_MAGIC "GSFAT\r\n\032"
-#define GS_FAT_VERSION 1
+#define GS_FAT_VERSION 2
+
+/** Threads of a block and blocks of a detector at most, and threads of a warp. */
+#define GS_FAT_MAX_THREADS 1024
+#define GS_FAT_MAX_BLOCKS 64
+#define GS_FAT_WARP 32
 
 /** A table in the manifest. */
 struct gs_fat_table {
@@ -61,14 +66,16 @@ struct gs_fat_detector {
 	uint32_t function;
 	/** String: one line on what it finds; may be empty. */
 	uint32_t description;
-	/** Milliseconds from the start of one run to the start of the next. */
-	uint32_t period_ms;
+	/** Microseconds from the start of one run to the start of the next. */
+	uint32_t period_us;
 	/** Back edges in one run; 0: the engine's default. */
 	uint64_t budget;
 	/** Bytes of record buffer that a run may need; 0: the engine's default. */
 	uint64_t output;
 	/** Index into sites: where it is defined. */
 	uint32_t site;
+	/** Threads of a block on a GPU: 1, or whole warps up to GS_FAT_MAX_THREADS; and blocks. */
+	uint32_t threads, blocks;
 	uint32_t pad;
 };
 

@@ -110,7 +110,8 @@ struct gs_mailbox_detector {
 	char name[48];
 	/** enum gs_mailbox_state */
 	uint32_t state;
-	uint32_t period_ms;
+	/** Microseconds from the start of one run to the start of the next. */
+	uint32_t period_us;
 	/** What it occupies. */
 	uint32_t blocks, threads;
 	/** Runs that have ended. */

@@ -58,6 +58,16 @@ static const char *keep_formatted(struct listing *listing, const char *format, u
 	return text;
 }
 
+static const char *keep_period(struct listing *listing, uint32_t us)
+{
+	char *text = rows_alloc(&listing->memory, TEXT_NUMBER_MAX);
+
+	if (!text)
+		return "";
+	snprintf(text, TEXT_NUMBER_MAX, "%.10g ms", us / 1000.0);
+	return text;
+}
+
 static const char *keep_escaped(struct listing *listing, const char *s)
 {
 	struct gs_item item = { .type = GS_ITEM_STRING, .string = s, .length = strlen(s) };
@@ -70,7 +80,7 @@ static bool list_row(struct listing *listing, const struct gs_detector_info *inf
 {
 	struct table *table = &listing->table;
 	bool ok = table_add(table, keep_escaped(listing, info->name)) &&
-		  table_add(table, keep_formatted(listing, "%" PRIu64 " ms", info->period_ms));
+		  table_add(table, keep_period(listing, info->period_us));
 
 	if (listing->all) {
 		ok = ok && table_add(table, keep_formatted(listing, "%" PRIu64, info->budget)) &&
@@ -92,7 +102,9 @@ static void list_object(struct listing *listing, const struct gs_detector_info *
 	json_add_string(object, "name", info->name);
 	json_add_string(object, "description", info->description);
 	json_add_string(object, "file", info->file);
-	json_add_number(object, "period_ms", info->period_ms);
+	json_add_number(object, "period_us", info->period_us);
+	json_add_number(object, "threads", info->threads);
+	json_add_number(object, "blocks", info->blocks);
 	json_add_number(object, "budget", info->budget);
 	json_add_number(object, "fields", info->fields);
 	json_add_number(object, "symbols", info->symbols);

@@ -27,7 +27,7 @@ static const char help[] =
 	"\n"
 	"  --for SECONDS   end after so long\n"
 	"  --once          run each once and end\n"
-	"  --period MS     instead of the detectors' own periods\n"
+	"  --period MS     instead of the detectors' own periods; e.g. 0.5\n"
 	"  --rows          print their tables' rows too\n"
 	"  --metrics       print their numbers too\n"
 	"  --json          one object a line, written at once\n"
@@ -40,7 +40,7 @@ struct run {
 	struct stream stream;
 	struct gs_detector **detectors;
 	size_t count, capacity;
-	uint32_t period_ms;
+	uint32_t period_us;
 	bool once;
 	// How long; negative: until a signal comes.
 	int64_t for_ns;
@@ -49,7 +49,7 @@ struct run {
 static struct gs_error *add_detector(struct run *run, struct gs_fat *fat, size_t index)
 {
 	struct gs_detector *detector;
-	struct gs_error *err = cli_add(run->cli, fat, index, run->period_ms, &detector);
+	struct gs_error *err = cli_add(run->cli, fat, index, run->period_us, &detector);
 
 	if (err)
 		return err;
@@ -219,6 +219,22 @@ static struct gs_error *parse_seconds(const char *text, int64_t *ret)
 	return NULL;
 }
 
+static struct gs_error *parse_period(const char *text, uint32_t *ret)
+{
+	char *end;
+	double us = strtod(text, &end) * 1000;
+
+	if (end == text || *end || !(us >= 1 && us <= UINT32_MAX)) {
+		return gs_error_create(GS_ERROR_USAGE,
+				       "--period takes milliseconds from 0.001 to %u, e.g. 100 or "
+				       "0.5, not '%s'",
+				       UINT32_MAX / 1000, text);
+	}
+	// The nearest: decimal fractions are no binary ones.
+	*ret = (uint32_t)(us + 0.5 < UINT32_MAX ? us + 0.5 : us);
+	return NULL;
+}
+
 static struct gs_error *parse(struct run *run, struct cli_parser *parser)
 {
 	enum { FOR = CLI_OPTION_COMMAND, PERIOD, ONCE, ROWS, METRICS };
@@ -231,7 +247,6 @@ static struct gs_error *parse(struct run *run, struct cli_parser *parser)
 		{},
 	};
 	struct gs_error *err = NULL;
-	uint64_t period;
 	int c;
 
 	parser->short_options = "";
@@ -242,9 +257,7 @@ static struct gs_error *parse(struct run *run, struct cli_parser *parser)
 			err = parse_seconds(optarg, &run->for_ns);
 			break;
 		case PERIOD:
-			err = cli_number("--period", optarg, 1, UINT32_MAX, &period);
-			if (!err)
-				run->period_ms = period;
+			err = parse_period(optarg, &run->period_us);
 			break;
 		case ONCE:
 			run->once = true;

@@ -84,12 +84,12 @@ struct gs_error *cli_open_fat(struct cli *cli, const char *path, struct gs_fat *
 	return NULL;
 }
 
-struct gs_error *cli_add(struct cli *cli, struct gs_fat *fat, size_t index, uint32_t period_ms,
+struct gs_error *cli_add(struct cli *cli, struct gs_fat *fat, size_t index, uint32_t period_us,
 			 struct gs_detector **ret)
 {
 	struct gs_detector_options options = {
 		.size = sizeof(options),
-		.period_ms = period_ms,
+		.period_us = period_us,
 		.budget = cli->budget,
 	};
 	struct gs_error *err = cli_open_engine(cli);

@@ -24,9 +24,9 @@ struct gs_error *cli_open_fat(struct cli *cli, const char *path, struct gs_fat *
 
 /**
  * Add detector @p index of @p fat to the engine with the command line's budget.
- * @param period_ms 0: as the detector says.
+ * @param period_us 0: as the detector says.
  */
-struct gs_error *cli_add(struct cli *cli, struct gs_fat *fat, size_t index, uint32_t period_ms,
+struct gs_error *cli_add(struct cli *cli, struct gs_fat *fat, size_t index, uint32_t period_us,
 			 struct gs_detector **ret);
 
 /**

@@ -9,7 +9,7 @@
 #include "util/cleanup.h"
 
 // What the host fills in, and what a run leaves: all but the TLB, which a run empties itself.
-#define CTX_SIZE offsetof(struct gs_ctx, tlb)
+#define CTX_SIZE offsetof(struct gs_ctx, shared)
 
 static void cuda_destroy(struct gs_engine *engine);
 

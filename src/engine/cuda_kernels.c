@@ -35,7 +35,7 @@ static struct gs_error *prepare(struct cuda *cuda, struct gs_detector *detector)
 
 	struct gs_control control = {
 		.stop = 1,
-		.period_ns = (uint64_t)detector->period_ms * 1000000,
+		.period_ns = (uint64_t)detector->period_us * 1000,
 		.budget = detector->budget,
 	};
 	struct gs_ctx ctx = {
@@ -43,18 +43,19 @@ static struct gs_error *prepare(struct cuda *cuda, struct gs_detector *detector)
 		.slots = module->slots,
 		.out = mine->out,
 		.out_size = (uint32_t)mine->out_size,
-		.thread_count = 1,
+		.threads = 1,
+		.blocks = 1,
 	};
 
 	mailbox_writer(&control.writer, &cuda->header, cuda->mailbox, cuda->crc32c, (uint32_t)row);
 
 	struct gs_error *err = cuda_mailbox_write_row(cuda, row, detector->name,
-						      detector->period_ms, GS_MAILBOX_WAITING);
+						      detector->period_us, GS_MAILBOX_WAITING);
 
 	if (!err)
 		err = cuda_write(cuda, mine->control, &control, sizeof(control));
 	if (!err)
-		err = cuda_write(cuda, mine->ctx, &ctx, offsetof(struct gs_ctx, tlb));
+		err = cuda_write(cuda, mine->ctx, &ctx, offsetof(struct gs_ctx, shared));
 	if (err)
 		return err;
 	mine->row = row;
@@ -77,7 +78,7 @@ static struct gs_error *prepare_supervisor(struct cuda *cuda)
 	supervisor->crc32c = cuda->crc32c;
 	for (struct gs_detector *d = cuda->engine->detectors; d; d = d->next) {
 		const struct cuda_detector *mine = d->code;
-		uint64_t periods = STALL_PERIODS * (uint64_t)d->period_ms * 1000000;
+		uint64_t periods = STALL_PERIODS * (uint64_t)d->period_us * 1000;
 
 		supervisor->controls[mine->row] = mine->control;
 		supervisor->stall_ns[mine->row] = periods > STALL_NS ? periods : STALL_NS;

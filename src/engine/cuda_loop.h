@@ -14,7 +14,7 @@ struct gs_error *cuda_mailbox_open(struct cuda *cuda);
 void cuda_mailbox_close(struct cuda *cuda);
 // Rows count from the start of the mailbox: a row's next detector goes on with its sequences.
 struct gs_error *cuda_mailbox_write_row(struct cuda *cuda, int index, const char *name,
-					uint32_t period_ms, enum gs_mailbox_state state);
+					uint32_t period_us, enum gs_mailbox_state state);
 
 // Under cuda->lock, in the context: launch whatever the engine has, for the first time or again; tell all of
 // it to return, and wait for that; go on.

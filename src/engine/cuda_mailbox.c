@@ -92,14 +92,14 @@ static cuda_address row_address(const struct cuda *cuda, int row)
 }
 
 struct gs_error *cuda_mailbox_write_row(struct cuda *cuda, int index, const char *name,
-					uint32_t period_ms, enum gs_mailbox_state state)
+					uint32_t period_us, enum gs_mailbox_state state)
 {
 	struct gs_mailbox_detector old, row;
 	struct gs_error *err = cuda_read(cuda, &old, row_address(cuda, index), sizeof(old));
 
 	if (err)
 		return err;
-	mailbox_row(&row, name, period_ms);
+	mailbox_row(&row, name, period_us);
 	memcpy(row.records, old.records, sizeof(row.records));
 	row.state = state;
 	row.crc = mailbox_crc(&row, sizeof(row), &row.crc);

@@ -174,6 +174,7 @@ static void detector_free(struct gs_detector *detector)
 		loaded_put(detector->engine, detector->loaded);
 	pthread_mutex_destroy(&detector->run_lock);
 	free(detector->out);
+	free(detector->block);
 	free(detector->ctx);
 	free(detector);
 }
@@ -189,8 +190,8 @@ static struct gs_error *detector_init(struct gs_detector *detector,
 	const struct gs_fat_detector *fat = &detector->loaded->fat->detectors[detector->index];
 	uint64_t output = first_set(options->output, fat->output, DEFAULT_OUTPUT);
 
-	detector->period_ms =
-		(uint32_t)first_set(options->period_ms, fat->period_ms, DEFAULT_PERIOD_MS);
+	detector->period_us =
+		(uint32_t)first_set(options->period_us, fat->period_us, DEFAULT_PERIOD_US);
 	detector->budget = first_set(options->budget, fat->budget, DEFAULT_BUDGET);
 	if (output < MIN_OUTPUT)
 		output = MIN_OUTPUT;
@@ -202,12 +203,15 @@ static struct gs_error *detector_init(struct gs_detector *detector,
 	// memory.
 	detector->out = calloc(1, output);
 	detector->ctx = calloc(1, sizeof(*detector->ctx));
-	if (!detector->out || !detector->ctx)
+	detector->block = calloc(1, sizeof(*detector->block));
+	if (!detector->out || !detector->ctx || !detector->block)
 		return &gs_enomem;
 	detector->ctx->slots = (uint64_t)detector->loaded->slots;
 	detector->ctx->out = (uint64_t)detector->out;
 	detector->ctx->out_size = (uint32_t)output;
-	detector->ctx->thread_count = 1;
+	detector->ctx->threads = 1;
+	detector->ctx->blocks = 1;
+	detector->ctx->block = (uint64_t)detector->block;
 	return detector->engine->ops->add(detector);
 }
 
@@ -406,6 +410,6 @@ void gs_detector_stats(struct gs_detector *detector, struct gs_run_stats *ret)
 void gs_detector_get_info(struct gs_detector *detector, struct gs_detector_info *ret)
 {
 	gs_fat_detector_info(detector->loaded->fat, detector->index, ret);
-	ret->period_ms = detector->period_ms;
+	ret->period_us = detector->period_us;
 	ret->budget = detector->budget;
 }

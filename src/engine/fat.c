@@ -201,6 +201,10 @@ static struct gs_error *check_detectors(const struct gs_fat *fat)
 		if (!is_identifier(fat_string(fat, detector->name)) ||
 		    !is_identifier(fat_string(fat, detector->function)))
 			return damaged(fat, "a detector has no proper name");
+		if (!detector->threads || detector->threads > GS_FAT_MAX_THREADS ||
+		    (detector->threads > 1 && detector->threads % GS_FAT_WARP) ||
+		    !detector->blocks || detector->blocks > GS_FAT_MAX_BLOCKS)
+			return damaged(fat, "a detector has no proper number of threads");
 		for (uint32_t j = 0; j < i; j++) {
 			if (!strcmp(fat_string(fat, detector->name),
 				    fat_string(fat, fat->detectors[j].name)))
@@ -394,7 +398,9 @@ void gs_fat_detector_info(const struct gs_fat *fat, size_t index, struct gs_dete
 		.name = fat_string(fat, detector->name),
 		.description = fat_string(fat, detector->description),
 		.file = fat->path,
-		.period_ms = detector->period_ms,
+		.period_us = detector->period_us,
+		.threads = detector->threads,
+		.blocks = detector->blocks,
 		.budget = detector->budget,
 		.fields = fat->fields,
 		.symbols = fat->symbols,

@@ -151,7 +151,7 @@ void host_mailbox_destroy(struct host_mailbox *mailbox)
 void host_mailbox_add(struct host_mailbox *mailbox, struct gs_detector *detector)
 {
 	struct gs_supervisor *supervisor = &mailbox->supervisor;
-	uint64_t periods = STALL_PERIODS * detector->period_ms * MS;
+	uint64_t periods = STALL_PERIODS * (uint64_t)detector->period_us * 1000;
 	uint32_t row = 0;
 
 	if (detector->control)
@@ -172,7 +172,7 @@ void host_mailbox_add(struct host_mailbox *mailbox, struct gs_detector *detector
 
 		// A row's next detector goes on with its sequences.
 		memcpy(records, at->records, sizeof(records));
-		mailbox_row(at, detector->name, detector->period_ms);
+		mailbox_row(at, detector->name, detector->period_us);
 		memcpy(at->records, records, sizeof(records));
 		gs_mailbox_set_state(&control->writer, GS_MAILBOX_WAITING);
 		supervisor->stall_ns[row] = periods > STALL_MS * MS ? periods : STALL_MS * MS;

@@ -17,7 +17,7 @@
 // Loop iterations of one run if nobody says otherwise: the longest lists of a large machine fit,
 // and a list without end costs a fraction of a second.
 #define DEFAULT_BUDGET (UINT64_C(4) << 20)
-#define DEFAULT_PERIOD_MS 1000
+#define DEFAULT_PERIOD_US 1000000
 #define DEFAULT_OUTPUT (UINT64_C(4) << 20)
 #define MIN_OUTPUT (UINT64_C(64) << 10)
 #define MAX_OUTPUT (UINT64_C(64) << 20)
@@ -42,12 +42,15 @@ struct gs_detector {
 	struct loaded *loaded;
 	size_t index;
 	const char *name;
-	uint32_t period_ms;
+	uint32_t period_us;
+	// Of one thread.
 	uint64_t budget;
 
 	// One run at a time.
 	pthread_mutex_t run_lock;
 	struct gs_ctx *ctx;
+	// For engines that run here.
+	struct gs_block *block;
 	uint8_t *out;
 	// The engine's.
 	void *code;

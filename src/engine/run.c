@@ -241,7 +241,7 @@ static bool wait_until(struct gs_detector *detector, uint64_t when)
 static void *periodic(void *arg)
 {
 	struct gs_detector *detector = arg;
-	uint64_t period = (uint64_t)detector->period_ms * 1000000;
+	uint64_t period = (uint64_t)detector->period_us * 1000;
 	uint64_t next = clock_ns(CLOCK_MONOTONIC);
 
 	while (wait_until(detector, next)) {

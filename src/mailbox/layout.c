@@ -128,12 +128,12 @@ bool mailbox_check_header(const struct gs_mailbox_header *header)
 	       memchr(header->device, 0, sizeof(header->device));
 }
 
-void mailbox_row(struct gs_mailbox_detector *row, const char *name, uint32_t period_ms)
+void mailbox_row(struct gs_mailbox_detector *row, const char *name, uint32_t period_us)
 {
 	memset(row, 0, sizeof(*row));
 	strncpy(row->name, name, sizeof(row->name) - 1);
 	row->state = GS_MAILBOX_WAITING;
-	row->period_ms = period_ms;
+	row->period_us = period_us;
 	row->blocks = 1;
 	row->threads = 1;
 	row->crc = mailbox_crc(row, sizeof(*row), &row->crc);

@@ -26,7 +26,7 @@ bool mailbox_check_header(const struct gs_mailbox_header *header);
 uint64_t mailbox_ring_slots(const struct gs_mailbox_area *area);
 
 // A detector's row, as it is before its first run, and its way into a mailbox at @address.
-void mailbox_row(struct gs_mailbox_detector *row, const char *name, uint32_t period_ms);
+void mailbox_row(struct gs_mailbox_detector *row, const char *name, uint32_t period_us);
 void mailbox_writer(struct gs_mailbox_writer *writer, const struct gs_mailbox_header *header,
 		    uint64_t address, uint64_t crc32c, uint32_t detector);
 

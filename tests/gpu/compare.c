@@ -150,7 +150,7 @@ static bool show_row(struct gs_engine *engine, uint32_t index)
 	printf("%s %s: every %u ms, %" PRIu64 " runs, last %.3f ms, longest %.3f ms, %" PRIu64
 	       " findings, %" PRIu64 " rows and metrics, %" PRIu64 " lost, %" PRIu64
 	       " faults, %" PRIu64 " walks\n",
-	       row.runs ? "ok" : "NO RUNS", row.name, row.period_ms, row.runs,
+	       row.runs ? "ok" : "NO RUNS", row.name, row.period_us / 1000, row.runs,
 	       (double)row.last_ns / 1e6, (double)row.max_ns / 1e6,
 	       row.records[GS_MAILBOX_FINDINGS], row.records[GS_MAILBOX_DATA], row.lost, row.faults,
 	       row.walks);

@@ -58,7 +58,7 @@ static bool find_row(struct gs_engine *engine, const char *name, struct gs_mailb
 
 static void measure(struct gs_engine *engine, struct gs_fat *fat, size_t index, uint64_t wanted)
 {
-	struct gs_detector_options options = { .size = sizeof(options), .period_ms = 1 };
+	struct gs_detector_options options = { .size = sizeof(options), .period_us = 1000 };
 	struct gs_mailbox_detector row = {}, first = {};
 	struct gs_detector_info info;
 	struct gs_detector *detector;

@@ -246,7 +246,7 @@ static bool watch_open(struct watch *watch, const struct image *image, uint64_t 
 	struct gs_detector_options detector_options = {
 		.size = sizeof(detector_options),
 		.budget = random_below(16) ? 20000 : 400000,
-		.period_ms = 1,
+		.period_us = 1000,
 	};
 
 	*watch = (struct watch){};

@@ -45,8 +45,10 @@ class Manifest:
             for f, fn, line, column in self.rows(data, tables[3], "<IIII")]
         self.detectors = [
             {"name": self.text(n), "function": self.text(f), "description": self.text(d),
-             "period_ms": period, "budget": budget, "output": output, "site": self.sites[site]}
-            for n, f, d, period, budget, output, site, _ in self.rows(data, tables[0], "<IIIIQQII")]
+             "period_us": period, "threads": threads, "blocks": blocks, "budget": budget,
+             "output": output, "site": self.sites[site]}
+            for n, f, d, period, budget, output, site, threads, blocks, _
+            in self.rows(data, tables[0], "<IIIIQQIIII")]
         self.slots = [
             {"kind": KINDS[kind], "flags": flags, "type_kind": type_kind, "name": self.text(name),
              "path": self.text(path), "site": self.sites[site], "size": size, "value": value}
@@ -88,10 +90,6 @@ class Manifest:
         raise AssertionError(f"no slot {kind} {name}{path} in {self.slots}")
 
 
-class TlbEntry(ctypes.Structure):
-    _fields_ = [("tag", ctypes.c_uint64), ("base", ctypes.c_uint64)]
-
-
 class Context(ctypes.Structure):
     """struct gs_ctx"""
     _fields_ = [
@@ -99,10 +97,9 @@ class Context(ctypes.Structure):
         ("out_size", ctypes.c_uint32), ("out_used", ctypes.c_uint32), ("out_lost", ctypes.c_uint64),
         ("budget", ctypes.c_uint64), ("faults", ctypes.c_uint64), ("fault_address", ctypes.c_uint64),
         ("walks", ctypes.c_uint64), ("stop", ctypes.c_uint32), ("stop_site", ctypes.c_uint32),
-        ("now_ns", ctypes.c_uint64), ("run", ctypes.c_uint64), ("thread_count", ctypes.c_uint32),
-        ("thread_index", ctypes.c_uint32), ("fault_fn", ctypes.c_uint64), ("fault_arg", ctypes.c_uint64),
-        ("segment_hint", ctypes.c_uint32), ("record", ctypes.c_uint32),
-        ("record_faults", ctypes.c_uint64), ("tlb", TlbEntry * 256),
+        ("now_ns", ctypes.c_uint64), ("run", ctypes.c_uint64), ("threads", ctypes.c_uint32),
+        ("blocks", ctypes.c_uint32), ("fault_fn", ctypes.c_uint64), ("fault_arg", ctypes.c_uint64),
+        ("block", ctypes.c_uint64), ("shared", ctypes.c_uint64), ("private", ctypes.c_uint64 * 64),
     ]
 
 
@@ -196,11 +193,13 @@ def _run(path, manifest, name, memory, slots, budget, runs, out_size):
                  phys_mask=0x000FFFFFFFFFF000, root_phys=1 << 40, segments=ctypes.addressof(segment))
     values = (ctypes.c_uint64 * (len(slots) + 1))(*slots)
     out = ctypes.create_string_buffer(out_size)
+    # struct gs_block, with room to spare.
+    block = ctypes.create_string_buffer(1 << 20)
     results = []
     for run in range(runs):
         context = Context(map=ctypes.addressof(gs_map), slots=ctypes.addressof(values),
                           out=ctypes.addressof(out), out_size=out_size, budget=budget, now_ns=12345,
-                          run=run, thread_count=1)
+                          run=run, threads=1, blocks=1, block=ctypes.addressof(block))
         function = getattr(library, "gs_run_" + name)
         function.argtypes = [ctypes.c_void_p]
         function.restype = None

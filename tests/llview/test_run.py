@@ -60,7 +60,8 @@ class Fields(Case):
     def test_manifest(self):
         manifest = self.build("list.c").manifest
         self.assertEqual(manifest.detectors, [{
-            "name": "list", "function": "gs_run_list", "description": "every task", "period_ms": 250,
+            "name": "list", "function": "gs_run_list", "description": "every task", "period_us": 250000,
+            "threads": 1, "blocks": 1,
             "budget": 500, "output": 4096,
             "site": {"file": "run/list.c", "function": "gs_run_list", "line": 4, "column": 0}}])
         slot = manifest.slot(*off(".load[2].weight"))

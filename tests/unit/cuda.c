@@ -363,7 +363,7 @@ static void unusable_gpus_are_refused(void **state)
 // All that a program does; errors end it early.
 static void live(void)
 {
-	struct gs_detector_options options = { .size = sizeof(options), .period_ms = 1 };
+	struct gs_detector_options options = { .size = sizeof(options), .period_us = 1000 };
 	struct gs_engine *engine;
 	struct gs_detector *detector;
 	struct seen seen = {};

@@ -32,6 +32,7 @@
 
 struct machine {
 	struct gs_ctx ctx;
+	struct gs_block block;
 	struct gs_map map;
 	struct gs_map_segment segments[2];
 	uint64_t present[PAGES / 64];
@@ -142,6 +143,9 @@ static inline struct machine *machine_create(unsigned int levels)
 	};
 	m->next = 1;
 	m->ctx.map = (uint64_t)&m->map;
+	m->ctx.block = (uint64_t)&m->block;
+	m->ctx.threads = 1;
+	m->ctx.blocks = 1;
 	m->ctx.out = (uint64_t)m->out;
 	m->ctx.out_size = sizeof(m->out);
 	gs_rt_begin_run(&m->ctx);

@@ -70,7 +70,9 @@ static inline void builder_detector(struct builder *b, const char *name, const c
 		.name = builder_string(b, name),
 		.function = builder_string(b, function),
 		.description = builder_string(b, "what it finds"),
-		.period_ms = 100,
+		.period_us = 100000,
+		.threads = 1,
+		.blocks = 1,
 	};
 }
 

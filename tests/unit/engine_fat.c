@@ -29,7 +29,7 @@ static void a_whole_file_opens(void **state)
 	assert_string_equal(info.name, "processes");
 	assert_string_equal(info.description, "what it finds");
 	assert_string_equal(info.file, "sample.so");
-	assert_int_equal(info.period_ms, 100);
+	assert_int_equal(info.period_us, 100000);
 	assert_int_equal(info.fields, 1);
 	assert_int_equal(info.symbols, 1);
 	assert_int_equal(info.ptx_size, strlen(b.ptx));
@@ -111,6 +111,43 @@ static struct gs_fat_header *header_of(struct built *built)
 	return (struct gs_fat_header *)(built->image + built->manifest);
 }
 
+static void threads_are_checked(void **state)
+{
+	static const struct {
+		uint32_t threads, blocks;
+		bool good;
+	} cases[] = {
+		{ 1, 1, true },	   { 1, 64, true },   { 32, 1, true },	{ 1024, 64, true },
+		{ 0, 1, false },   { 1, 0, false },   { 33, 1, false }, { 1056, 1, false },
+		{ 32, 65, false }, { ~0u, 1, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct builder b;
+
+		builder_init(&b);
+		builder_detector(&b, "parallel", "gs_run_parallel");
+		b.detectors[0].threads = cases[i].threads;
+		b.detectors[0].blocks = cases[i].blocks;
+
+		struct built built = builder_build(&b);
+		struct gs_detector_info info;
+		struct gs_fat *fat;
+
+		if (!cases[i].good) {
+			refuse(&built, "number of threads");
+			continue;
+		}
+		fat = builder_open(&b);
+		free(built.image);
+		gs_fat_detector_info(fat, 0, &info);
+		assert_int_equal(info.threads, cases[i].threads);
+		assert_int_equal(info.blocks, cases[i].blocks);
+		gs_fat_close(fat);
+	}
+}
+
 static void other_versions_are_named(void **state)
 {
 	struct builder b;
@@ -121,7 +158,7 @@ static void other_versions_are_named(void **state)
 	struct built built = builder_build(&b);
 
 	header_of(&built)->version = 9;
-	refuse(&built, "version 9, this program reads version 1");
+	refuse(&built, "version 9, this program reads version 2");
 }
 
 static void tables_outside_the_manifest_are_refused(void **state)
@@ -232,6 +269,7 @@ int main(void)
 		cmocka_unit_test(a_whole_file_opens),
 		cmocka_unit_test(other_files_are_no_detectors),
 		cmocka_unit_test(truncated_files_are_refused),
+		cmocka_unit_test(threads_are_checked),
 		cmocka_unit_test(other_versions_are_named),
 		cmocka_unit_test(tables_outside_the_manifest_are_refused),
 		cmocka_unit_test(entries_that_refer_to_nothing_are_refused),

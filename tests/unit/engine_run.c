@@ -320,10 +320,11 @@ static void detectors_run_on_their_periods(void **state)
 	struct gs_engine *engine = engine_create();
 	struct gs_detector *counter = add(engine, COUNTER, (struct gs_detector_options){});
 	struct gs_detector *slow =
-		add(engine, READER, (struct gs_detector_options){ .period_ms = 3600000 });
+		add(engine, READER, (struct gs_detector_options){ .period_us = 3600000000 });
 	// One that never ends by itself does not hold the others up.
-	struct gs_detector *endless = add(
-		engine, ENDLESS, (struct gs_detector_options){ .budget = 1 << 20, .period_ms = 1 });
+	struct gs_detector *endless =
+		add(engine, ENDLESS,
+		    (struct gs_detector_options){ .budget = 1 << 20, .period_us = 1000 });
 	struct gs_run_stats stats;
 	struct seen seen = {};
 	struct timespec before, after;

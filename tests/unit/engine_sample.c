@@ -95,7 +95,12 @@ struct manifest {
 
 #define STRING(name) offsetof(struct strings, name)
 #define TABLE(table, entries) { offsetof(struct manifest, table), entries }
-#define DETECTOR(id) { .name = STRING(id), .function = STRING(id##_fn), .period_ms = 5 }
+#define DETECTOR(id)                   \
+	{ .name = STRING(id),          \
+	  .function = STRING(id##_fn), \
+	  .period_us = 5000,           \
+	  .threads = 1,                \
+	  .blocks = 1 }
 #define FORMAT(id, is, items) { .format = STRING(id##_format), .kind = is, .nargs = items }
 
 __attribute__((section(GS_FAT_SECTION), used, aligned(8))) static const struct manifest manifest = {

@@ -466,6 +466,8 @@ static void *kernel(void *arg)
 	struct gs_ctx *ctx = (struct gs_ctx *)stream->parameters[0];
 	struct gs_control *control = (struct gs_control *)stream->parameters[1];
 	void (*run)(struct gs_ctx *ctx);
+	// A GPU's code has its own.
+	struct gs_block *block = calloc(1, sizeof(*block));
 
 	memcpy(&run, &function->entry, sizeof(run));
 	if (!strcmp(function->name, "gs_supervisor")) {
@@ -473,13 +475,16 @@ static void *kernel(void *arg)
 	} else if (!strcmp(function->name, "gs_read_clock")) {
 		gs_read_clock((uint64_t *)ctx);
 	} else if (!strncmp(function->name, "gs_run_", 7)) {
+		ctx->block = (uint64_t)block;
 		run(ctx);
 	} else {
+		ctx->block = (uint64_t)block;
 		while (gs_rt_loop_begin(ctx, control)) {
 			run(ctx);
 			gs_rt_loop_end(ctx, control);
 		}
 	}
+	free(block);
 	__atomic_store_n(&stream->done, true, __ATOMIC_RELEASE);
 	return NULL;
 }
