@@ -89,19 +89,31 @@ message_of()
 	sed -E 's/.*"message": *"(([^"\\]|\\.)*)".*/\1/' <<<"$1"
 }
 
-# fault_found SHORT FILE FAULT PATTERN: break the guest and wait for the finding
+# fault_found SHORT FILE FAULT PATTERN OPTION...: break the guest and wait for the finding
 fault_found()
 {
-	local found
+	local short=$1 file=$2 fault=$3 pattern=$4 found
+	shift 4
 
-	if ! bounded 100 bash "$kit/lab/guest" fault "$(name_of "$1")" "$3" --timeout 90 \
+	if ! bounded 100 bash "$kit/lab/guest" fault "$(name_of "$short")" "$fault" --timeout 90 "$@" \
 		>>"$out/log.txt" 2>&1; then
-		check "live $3 ($engine)" FAIL "the guest did not break (more in log.txt)"
-	elif found=$(wait_finding 20 "$out/$2.json" "$4"); then
-		check "live $3 ($engine)" ok "$(message_of "$found")"
+		check "live $fault ($engine)" FAIL "the guest did not break (more in log.txt)"
+	elif found=$(wait_finding 20 "$out/$file.json" "$pattern"); then
+		check "live $fault ($engine)" ok "$(message_of "$found")"
 	else
-		check "live $3 ($engine)" FAIL "no finding within 20 s"
+		check "live $fault ($engine)" FAIL "no finding within 20 s"
 	fi
+}
+
+# The CPU comes back after some seconds, and the guest lives on.
+lockup()
+{
+	if [ ! -r "$kit/cache/kernels/$oldest-cloud/lab_fault.ko" ]; then
+		check "live lockup ($engine)" skip "this kit has no module that locks up a CPU"
+		return
+	fi
+	fault_found live live hardlockup '[Ll]ock|stuck' --cpu 1 --for 8
+	sleep 6
 }
 
 live()
@@ -109,6 +121,7 @@ live()
 	watch live live 5 || return
 	cpu_time
 	fault_found live live oom 'out of memory'
+	lockup
 	fault_found live live panic 'kernel panic'
 	unwatch "end of watching ($engine)"
 }

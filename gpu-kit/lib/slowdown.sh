@@ -29,11 +29,18 @@ calibrate()
 	done
 }
 
-# One CPU for the guest and another for who watches it.
+# pin N PID: to the N-th CPU that this process may use, counted from the last; where there are few, to none
 pin()
 {
-	command -v taskset >/dev/null && [ "$(nproc)" -ge 4 ] || return
-	taskset -apc "$1" "$2" >>"$out/log.txt" 2>&1
+	local cpus=() part part_cpu
+
+	while read -r -d , part; do
+		for ((part_cpu = ${part%-*}; part_cpu <= ${part#*-}; part_cpu++)); do
+			cpus+=("$part_cpu")
+		done
+	done < <(sed -n 's/^Cpus_allowed_list:[[:space:]]*\(.*\)/\1,/p' /proc/self/status)
+	command -v taskset >/dev/null && [ ${#cpus[@]} -ge 4 ] || return
+	taskset -apc "${cpus[-$1]}" "$2" >>"$out/log.txt" 2>&1
 }
 
 slowdown_of()
@@ -75,7 +82,7 @@ slowdown()
 	[ -z "$small" ] || pairs=4
 	: >"$out/work.txt"
 	pid=$(cat "$GPUSENTINEL_LAB/$(name_of live)/qemu.pid" 2>/dev/null)
-	pin 2 "$pid"
+	pin 1 "$pid"
 	if ! calibrate; then
 		check "slowdown" FAIL "the guest does not work"
 		return
@@ -86,7 +93,7 @@ slowdown()
 		for state in $order; do
 			if [ "$state" = on ] && [ -z "$watcher" ]; then
 				watch live work 2 || return
-				pin 3 "$watcher"
+				pin 2 "$watcher"
 			elif [ "$state" = off ] && [ -n "$watcher" ]; then
 				unwatch
 			fi
