@@ -14,7 +14,7 @@
 
 __attribute__((noinline)) uint32_t gs_rt_loop_begin(struct gs_ctx *ctx, struct gs_control *control)
 {
-	uint64_t now;
+	uint64_t kicked = control->kicked, now;
 
 	for (;;) {
 		if (*(const volatile uint64_t *)&control->stop) {
@@ -22,15 +22,18 @@ __attribute__((noinline)) uint32_t gs_rt_loop_begin(struct gs_ctx *ctx, struct g
 			return 0;
 		}
 		now = gs_clock();
-		if (now >= control->next_ns)
+		control->kicked = *(const volatile uint64_t *)&control->kick;
+		if (now >= control->next_ns || control->kicked != kicked)
 			break;
 		gs_sleep(control->next_ns - now);
 	}
 
 	uint64_t due = control->next_ns ? control->next_ns : now;
 
-	// Runs that were missed are skipped: a late detector must not become a busy one.
-	due += control->period_ns;
+	// A run out of turn leaves the others where they are. Those that were missed are skipped: a late detector
+	// must not become a busy one.
+	if (due <= now)
+		due += control->period_ns;
 	if (due <= now)
 		due = now + control->period_ns;
 	control->next_ns = due;
@@ -43,6 +46,7 @@ __attribute__((noinline)) uint32_t gs_rt_loop_begin(struct gs_ctx *ctx, struct g
 
 __attribute__((noinline)) void gs_rt_loop_end(struct gs_ctx *ctx, struct gs_control *control)
 {
+	((struct gs_mailbox_detector *)control->writer.entry)->kicked = control->kicked;
 	gs_mailbox_run_end(&control->writer, ctx, gs_clock());
 	ctx->run++;
 	*(volatile uint64_t *)&control->since_ns = 0;

@@ -2,56 +2,35 @@
 // Writers of the mailbox. A row of the detector table has one writer, a ring has many: each takes its
 // slots with one atomic addition, fills them, and commits them last.
 #include "mailbox.h"
-
-#define words_of(type) (sizeof(type) / 8)
-
-typedef uint64_t __attribute__((may_alias)) mailbox_word;
-
-#ifdef __NVPTX__
-// LLVM 19 has no pattern for fences in PTX. Volatile accesses are relaxed ones of system scope (PTX ISA
-// 8.5, 8.4), so that what another device reads by DMA is never half a word.
-static inline void order(void)
-{
-	__nvvm_membar_sys();
-}
-#else
-static inline void order(void)
-{
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-}
-#endif
-
-static inline void put(mailbox_word *to, uint64_t value)
-{
-	*(volatile mailbox_word *)to = value;
-}
+#include "metric.h"
+#include "words.h"
 
 // Seals a structure whose CRC is the upper half of word @at.
 static void seal(const struct gs_crc32c *crc32c, void *structure, uint32_t words, uint32_t at)
 {
-	mailbox_word *word = structure;
+	gs_word *word = structure;
 	uint32_t crc = GS_CRC32C_START;
 
 	word[at] = (uint32_t)word[at];
 	for (uint32_t i = 0; i < words; i++)
 		crc = gs_crc32c_word(crc32c, crc, word[i]);
-	put(&word[at], (uint32_t)word[at] | (uint64_t)gs_crc32c_finish(crc) << 32);
-	order();
+	gs_put(&word[at], (uint32_t)word[at] | (uint64_t)gs_crc32c_finish(crc) << 32);
+	gs_order();
 }
 
 static void seal_row(const struct gs_mailbox_writer *writer)
 {
 	seal((const struct gs_crc32c *)writer->crc32c, (void *)writer->entry,
-	     words_of(struct gs_mailbox_detector),
+	     gs_words_of(struct gs_mailbox_detector),
 	     __builtin_offsetof(struct gs_mailbox_detector, pad) / 8);
 }
 
-static inline mailbox_word *slot_word(const struct gs_ring_view *ring, uint64_t word)
+static inline gs_word *slot_word(const struct gs_ring_view *ring, uint64_t word)
 {
 	// An entry is shorter than the ring: one step back is enough.
 	uint64_t words = ring->slots * (GS_MAILBOX_SLOT / 8);
 
-	return (mailbox_word *)(ring->address + sizeof(struct gs_mailbox_ring)) +
+	return (gs_word *)(ring->address + sizeof(struct gs_mailbox_ring)) +
 	       (word < words ? word : word - words);
 }
 
@@ -70,32 +49,34 @@ bool gs_mailbox_write(const struct gs_mailbox_writer *writer, const struct gs_re
 	uint64_t position = __atomic_fetch_add(&((struct gs_mailbox_ring *)ring->address)->head,
 					       count, __ATOMIC_RELAXED);
 	uint64_t at = position % ring->slots * (GS_MAILBOX_SLOT / 8);
-	const mailbox_word *from = (const mailbox_word *)record;
-	uint64_t header[words_of(struct gs_mailbox_entry)] = {
+	const gs_word *from = (const gs_word *)record;
+	uint64_t header[gs_words_of(struct gs_mailbox_entry)] = {
 		position + 1,
 		record->size,
-		writer->detector,
+		(uint64_t)writer->generation << 32 | writer->detector,
 		row->records[index],
 	};
 	uint32_t crc = writer->seed;
 
 	// Who comes upon it from now on sees that it is being written.
-	put(slot_word(ring, at), 0);
-	order();
-	for (uint32_t i = 0; i < words_of(struct gs_mailbox_entry); i++)
+	gs_put(slot_word(ring, at), 0);
+	gs_order();
+	for (uint32_t i = 0; i < gs_words_of(struct gs_mailbox_entry); i++)
 		crc = gs_crc32c_word(crc32c, crc, header[i]);
 	for (uint32_t i = 0; i < record->size / 8; i++) {
 		uint64_t word = from[i];
 
 		crc = gs_crc32c_word(crc32c, crc, word);
-		put(slot_word(ring, at + words_of(struct gs_mailbox_entry) + i), word);
+		gs_put(slot_word(ring, at + gs_words_of(struct gs_mailbox_entry) + i), word);
 	}
-	put(slot_word(ring, at + 1), header[1] | (uint64_t)gs_crc32c_finish(crc) << 32);
-	put(slot_word(ring, at + 2), header[2]);
-	put(slot_word(ring, at + 3), header[3]);
-	order();
-	put(slot_word(ring, at), header[0]);
+	gs_put(slot_word(ring, at + 1), header[1] | (uint64_t)gs_crc32c_finish(crc) << 32);
+	gs_put(slot_word(ring, at + 2), header[2]);
+	gs_put(slot_word(ring, at + 3), header[3]);
+	gs_order();
+	gs_put(slot_word(ring, at), header[0]);
 	row->records[index]++;
+	if (record->kind == GS_RECORD_METRIC && !gs_metric_keep(writer, record))
+		row->metrics_lost++;
 	return true;
 }
 
@@ -185,6 +166,6 @@ void gs_supervisor_beat(const struct gs_supervisor *supervisor, uint64_t now_ns,
 	beat->stalled = stalled;
 	beat->state = state;
 	seal((const struct gs_crc32c *)supervisor->crc32c, beat,
-	     words_of(struct gs_mailbox_heartbeat),
+	     gs_words_of(struct gs_mailbox_heartbeat),
 	     __builtin_offsetof(struct gs_mailbox_heartbeat, state) / 8);
 }

@@ -94,6 +94,11 @@ static uint64_t phys_page(struct gs_ctx *ctx, const struct gs_map *map, uint64_t
 	return segments[i].base + offset;
 }
 
+uint64_t gs_rt_phys_page(struct gs_ctx *ctx, uint64_t phys)
+{
+	return phys_page(ctx, (const struct gs_map *)ctx->map, phys & ~GS_RT_PAGE_MASK);
+}
+
 // Intel SDM volume 3, 4.5: tables of 512 entries; a leaf of 1 GiB in the third level from the
 // bottom, of 2 MiB in the second. The bit that makes a leaf is reserved in the levels above.
 static bool walk(struct gs_ctx *ctx, const struct gs_map *map, uint64_t address, uint64_t *ret)

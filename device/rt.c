@@ -10,5 +10,6 @@
 #ifdef __NVPTX__
 // Who runs by itself also writes the mailbox. On the CPU the engine does that.
 #include "mailbox.c"
+#include "metric.c"
 #include "loop.c"
 #endif

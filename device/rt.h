@@ -51,6 +51,9 @@ void gs_rt_copy(struct gs_ctx *ctx, void *local, uint64_t address, uint64_t size
  */
 uint64_t gs_rt_page(struct gs_ctx *ctx, uint64_t address);
 
+/** The same for the page with the physical address @p phys. */
+uint64_t gs_rt_phys_page(struct gs_ctx *ctx, uint64_t phys);
+
 /** Count a load that failed. */
 void gs_rt_fault(struct gs_ctx *ctx, uint64_t address);
 

@@ -34,15 +34,51 @@ static struct gs_error *read_memory(void *arg, uint64_t offset, void *buf, size_
 	return NULL;
 }
 
-static struct gs_error *see(void *arg, uint32_t detector, const void *record, uint32_t size)
+static struct gs_error *see(void *arg, const struct gs_mailbox_entry *entry, const void *record)
 {
 	volatile uint64_t *sum = arg;
 
-	if (detector >= GS_MAILBOX_DETECTORS || size % 8 || (uintptr_t)record % 8)
+	if (entry->detector >= GS_MAILBOX_DETECTORS || entry->size % 8 || (uintptr_t)record % 8)
 		abort();
-	for (uint32_t i = 0; i < size; i++)
+	for (uint32_t i = 0; i < entry->size; i++)
 		*sum += ((const uint8_t *)record)[i];
 	return NULL;
+}
+
+static struct gs_error *see_metric(void *arg, const struct gs_mailbox_metric *metric)
+{
+	volatile uint64_t *sum = arg;
+
+	if (metric->detector >= GS_MAILBOX_DETECTORS || metric->size > sizeof(metric->labels))
+		abort();
+	*sum += metric->value;
+	return NULL;
+}
+
+static void read_formats(struct mailbox_reader *reader)
+{
+	struct gs_mailbox_detector row = {};
+	struct gs_mailbox_formats *formats;
+
+	const struct gs_mailbox_header *header = mailbox_reader_header(reader);
+	uint64_t room = mailbox_formats_room(header);
+	uint64_t *bytes = malloc(room + 8);
+
+	// As if the row had the CRC of what is there.
+	if (room >= sizeof(*formats) && bytes &&
+	    !mailbox_read(reader, mailbox_formats_offset(header, 0), bytes, room)) {
+		uint32_t size = *(uint32_t *)bytes;
+
+		row.formats_crc =
+			gs_crc32c_words(mailbox_crc32c(), bytes, (size < room ? size : room) / 8);
+		gs_error_destroy(mailbox_read_formats(reader, 0, &row, &formats));
+		for (uint32_t i = 0; formats && i < formats->count; i++) {
+			if (strlen((char *)formats + formats->entries[i].offset) >= room)
+				abort();
+		}
+		free(formats);
+	}
+	free(bytes);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -79,6 +115,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (int ring = 0; ring < GS_MAILBOX_RINGS; ring++)
 			gs_error_destroy(mailbox_poll(reader, ring, see, (void *)&sum, &count));
 	}
+	gs_error_destroy(mailbox_read_metrics(reader, see_metric, (void *)&sum, &count));
+	read_formats(reader);
 	mailbox_reader_destroy(reader);
 	return 0;
 }

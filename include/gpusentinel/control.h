@@ -32,6 +32,11 @@ struct gs_mailbox_writer {
 	uint32_t detector;
 	/** What CRCs of entries start from: gs_mailbox_seed(). */
 	uint32_t seed;
+	/** As in its row. */
+	uint32_t generation;
+	/** Entries of the metrics area, and its address. */
+	uint32_t metric_count;
+	uint64_t metrics;
 };
 
 /** A detector that runs by itself. */
@@ -47,6 +52,25 @@ struct gs_control {
 	uint64_t next_ns;
 	/** Engine clock at the start of the run that is going on; 0: between runs. */
 	uint64_t since_ns;
+	/** Non-zero and new: a run is wanted now. The supervisor's. */
+	uint64_t kick;
+	/** The one that the last run, or the run that is going on, has fulfilled. */
+	uint64_t kicked;
+};
+
+/** What the supervisor knows of a monitor. */
+struct gs_slot {
+	/** The last request that was answered. */
+	uint64_t last;
+	/** When the first word of the next one was seen, while its CRC is not right yet; 0: it was not. */
+	uint64_t damaged_ns;
+	/** First word that was ignored last. */
+	uint64_t ignored;
+	/** A request to read that is being executed: what it said, and when it was seen. */
+	uint64_t nonce, seen_ns;
+	uint32_t reading, space, flags, page_count;
+	/** Of whole units: the range, how much of it is done, and the address that it goes to. */
+	uint64_t address, length, done, to;
 };
 
 /** The supervisor. */
@@ -60,6 +84,24 @@ struct gs_supervisor {
 	/** Address of each detector's struct gs_control, and after how many nanoseconds a run is too long; 0: none. */
 	uint64_t controls[GS_MAILBOX_DETECTORS];
 	uint64_t stall_ns[GS_MAILBOX_DETECTORS];
+	/** Address of the mailbox, and of each monitor's share of requests, answers, and bulk: the first, and bytes of one. */
+	uint64_t mailbox;
+	uint64_t requests, request_share, results, result_share, answer_stride, windows,
+		window_share;
+	/** At most GS_MAILBOX_MONITORS; 0: nobody is answered. */
+	uint32_t monitor_count;
+	/** gs_mailbox_seed() */
+	uint32_t seed;
+	/** As in struct gs_ctx: the target's memory. */
+	uint64_t map, fault_fn, fault_arg, block;
+	/** Requests to run a detector now, so far. */
+	uint64_t kicks;
+	/** The supervisor's own. Whose turn it was. */
+	uint64_t turn;
+	struct gs_slot slots[GS_MAILBOX_MONITORS];
 };
+
+/** Threads of the supervisor's one block. */
+#define GS_SUPERVISOR_THREADS 256
 
 #endif

@@ -17,10 +17,12 @@
 
 #define GS_MAILBOX_MAGIC "GSMBOX\r\n"
 /** Goes up when a reader of the old layout would go wrong; what is reserved may come into use without. */
-#define GS_MAILBOX_VERSION 1
+#define GS_MAILBOX_VERSION 2
 
 /** Rows of the detector table. The heartbeat has one bit for each. */
 #define GS_MAILBOX_DETECTORS 64
+/** Monitors that a mailbox serves at most. The last one is for programs on the watched side itself. */
+#define GS_MAILBOX_MONITORS 16
 /** Bytes of a slot: entries of a ring begin at slots. */
 #define GS_MAILBOX_SLOT 64
 
@@ -68,10 +70,15 @@ struct gs_mailbox_header {
 	struct gs_mailbox_area detectors;
 	/** struct gs_mailbox_ring and its slots, by enum gs_mailbox_ring_index. */
 	struct gs_mailbox_area rings[GS_MAILBOX_RINGS];
-	/** Latest value of each metric. */
+	/** struct gs_mailbox_metric: latest value of each metric. */
 	struct gs_mailbox_area metrics;
-	/** A slot for each monitor, which it alone writes; answers; pages of memory. */
+	/** Equal parts for each monitor, see gpusentinel/request.h. Only the monitor writes its part of requests. */
 	struct gs_mailbox_area requests, results, bulk;
+	/** Equal parts for each row of the detector table: struct gs_mailbox_formats. */
+	struct gs_mailbox_area formats;
+	/** At most GS_MAILBOX_MONITORS. */
+	uint32_t monitor_count;
+	uint32_t reserved;
 	/** What is watched (uname -r), by which means, on what; NUL-terminated. */
 	char release[64], target[128], device[64];
 };
@@ -128,7 +135,15 @@ struct gs_mailbox_detector {
 	uint64_t stopped_budget, stopped_bounds, stopped_trap;
 	/** enum gs_stop and site index of the last early end. */
 	uint32_t stop, stop_site;
-	uint64_t reserved[9];
+	/** Which of the detectors that have had this row, from 1: what earlier ones left elsewhere is not this one's. */
+	uint32_t generation;
+	/** CRC-32C of this row's struct gs_mailbox_formats, over its size; 0: none. */
+	uint32_t formats_crc;
+	/** Metrics for which the metrics area had no place. */
+	uint64_t metrics_lost;
+	/** The last request to run now (struct gs_run_answer) that a run which has ended has fulfilled. */
+	uint64_t kicked;
+	uint64_t reserved[6];
 	uint32_t pad;
 	/** CRC-32C of this structure with 0 in this place. */
 	uint32_t crc;
@@ -155,11 +170,54 @@ struct gs_mailbox_entry {
 	 * the watched machine wrote can end up in a record, and must not pass for an entry.
 	 */
 	uint32_t crc;
-	/** Row of the detector table. */
+	/** Row of the detector table, and its generation when this was written. */
 	uint32_t detector;
-	uint32_t reserved;
+	uint32_t generation;
 	/** Which of the detector's records in this ring, from 0: a gap tells how many a reader missed. */
 	uint64_t sequence;
+};
+
+/** Words of a metric's labels at most. */
+#define GS_MAILBOX_LABELS 8
+
+/** An entry of the metrics area: the latest value of one metric with one set of labels. */
+struct gs_mailbox_metric {
+	/** 0: free. Else a number that stands for detector, generation, format and labels, for writers to find it by. */
+	uint64_t key;
+	/** Non-zero while it is being written. */
+	uint64_t busy;
+	/** What follows is sealed. Bits of the value, as in a record's first item. */
+	uint64_t value;
+	/** Engine clock, nanoseconds. */
+	uint64_t time_ns;
+	/** Row of the detector table, its generation, and the index into its formats. */
+	uint32_t detector, generation, format;
+	/** Bytes of @ref labels. */
+	uint32_t size;
+	/** The record's items behind the value. */
+	uint64_t labels[GS_MAILBOX_LABELS];
+	uint32_t reserved[3];
+	/** CRC-32C from @ref value on with 0 in this place; starts from gs_mailbox_seed(). */
+	uint32_t crc;
+};
+
+/** A format string of a detector: what the items of its records mean (fat.h, struct gs_fat_format). */
+struct gs_mailbox_format {
+	/** NUL-terminated string, in bytes from the start of struct gs_mailbox_formats; 0: it did not fit. */
+	uint32_t offset;
+	/** enum gs_record_kind */
+	uint16_t kind;
+	/** Items in a record. */
+	uint16_t nargs;
+};
+
+/** A detector's formats; its row says their CRC and so whether they are its own. Written before its first run. */
+struct gs_mailbox_formats {
+	/** Bytes with the strings, a multiple of 8. */
+	uint32_t size;
+	/** Entries that follow. */
+	uint32_t count;
+	struct gs_mailbox_format entries[];
 };
 
 /** What the CRC of an entry starts from. */

@@ -240,7 +240,7 @@ static struct gs_error *run(struct cuda *cuda, struct gs_detector *detector)
 	ctx->out = mine->out;
 	err = cuda_write(cuda, mine->ctx, ctx, CTX_SIZE);
 	if (!err)
-		err = cuda_launch(cuda, mine->run, cuda->stream, parameters, detector->name);
+		err = cuda_launch(cuda, mine->run, 1, cuda->stream, parameters, detector->name);
 	if (!err)
 		err = cuda_read(cuda, ctx, mine->ctx, CTX_SIZE);
 	ctx->map = 0;

@@ -125,8 +125,8 @@ void cuda_free(struct cuda *cuda, cuda_address *address);
 struct gs_error *cuda_write(struct cuda *cuda, cuda_address to, const void *from, size_t size);
 struct gs_error *cuda_read(struct cuda *cuda, void *to, cuda_address from, size_t size);
 struct gs_error *cuda_zero(struct cuda *cuda, cuda_address to, size_t size);
-// One thread of a kernel.
-struct gs_error *cuda_launch(struct cuda *cuda, struct CUfunc_st *function,
+// One block of a kernel.
+struct gs_error *cuda_launch(struct cuda *cuda, struct CUfunc_st *function, uint32_t threads,
 			     struct CUstream_st *stream, void **parameters, const char *what);
 // What the GPU's clock shows when ours shows the time since the epoch, as a difference.
 struct gs_error *cuda_wall_offset(struct cuda *cuda, int64_t *ret);

@@ -222,12 +222,13 @@ struct gs_error *cuda_zero(struct cuda *cuda, cuda_address to, size_t size)
 	return finish(cuda, cuda->api.set_bytes(to, 0, size, cuda->stream), "clearing GPU memory");
 }
 
-struct gs_error *cuda_launch(struct cuda *cuda, struct CUfunc_st *kernel,
+struct gs_error *cuda_launch(struct cuda *cuda, struct CUfunc_st *kernel, uint32_t threads,
 			     struct CUstream_st *stream, void **parameters, const char *what)
 {
-	return cuda_error(&cuda->api,
-			  cuda->api.launch(kernel, 1, 1, 1, 1, 1, 1, 0, stream, parameters, NULL),
-			  "%s: cannot be launched", what);
+	return cuda_error(
+		&cuda->api,
+		cuda->api.launch(kernel, 1, 1, 1, threads, 1, 1, 0, stream, parameters, NULL),
+		"%s: cannot be launched", what);
 }
 
 struct gs_error *cuda_wall_offset(struct cuda *cuda, int64_t *ret)
@@ -241,7 +242,7 @@ struct gs_error *cuda_wall_offset(struct cuda *cuda, int64_t *ret)
 	for (int i = 0; i < 5 && !err; i++) {
 		uint64_t gpu, before = clock_ns(CLOCK_REALTIME);
 
-		err = cuda_launch(cuda, cuda->clock_function, cuda->stream, parameters,
+		err = cuda_launch(cuda, cuda->clock_function, 1, cuda->stream, parameters,
 				  "the clock");
 		if (!err)
 			err = finish(cuda, 0, "reading the GPU's clock");

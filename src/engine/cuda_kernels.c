@@ -47,10 +47,7 @@ static struct gs_error *prepare(struct cuda *cuda, struct gs_detector *detector)
 		.blocks = 1,
 	};
 
-	mailbox_writer(&control.writer, &cuda->header, cuda->mailbox, cuda->crc32c, (uint32_t)row);
-
-	struct gs_error *err = cuda_mailbox_write_row(cuda, row, detector->name,
-						      detector->period_us, GS_MAILBOX_WAITING);
+	struct gs_error *err = cuda_mailbox_add(cuda, detector, row, &control.writer);
 
 	if (!err)
 		err = cuda_write(cuda, mine->control, &control, sizeof(control));
@@ -74,8 +71,8 @@ static struct gs_error *prepare_supervisor(struct cuda *cuda)
 		return &gs_enomem;
 	supervisor->stop = 1;
 	supervisor->period_ns = BEAT_NS;
-	supervisor->heartbeat = cuda->mailbox + cuda->header.heartbeat.offset;
-	supervisor->crc32c = cuda->crc32c;
+	supervisor->map = cuda->memory.map;
+	mailbox_supervisor(supervisor, &cuda->header, cuda->mailbox, cuda->crc32c);
 	for (struct gs_detector *d = cuda->engine->detectors; d; d = d->next) {
 		const struct cuda_detector *mine = d->code;
 		uint64_t periods = STALL_PERIODS * (uint64_t)d->period_us * 1000;
@@ -104,8 +101,8 @@ static struct gs_error *set_stop(struct cuda *cuda, uint64_t stop)
 static struct gs_error *launch_all(struct cuda *cuda)
 {
 	void *parameters[] = { &cuda->supervisor };
-	struct gs_error *err = cuda_launch(cuda, cuda->supervisor_function, cuda->supervisor_stream,
-					   parameters, "the supervisor");
+	struct gs_error *err = cuda_launch(cuda, cuda->supervisor_function, GS_SUPERVISOR_THREADS,
+					   cuda->supervisor_stream, parameters, "the supervisor");
 
 	if (!err)
 		cuda->launched = true;
@@ -115,7 +112,7 @@ static struct gs_error *launch_all(struct cuda *cuda)
 		void *both[] = { &mine->ctx, &mine->control };
 
 		module->used = true;
-		err = cuda_launch(cuda, mine->loop, mine->stream, both, d->name);
+		err = cuda_launch(cuda, mine->loop, 1, mine->stream, both, d->name);
 		mine->launched = !err;
 	}
 	return err;

@@ -103,6 +103,6 @@ void cuda_loop_remove(struct gs_detector *detector)
 		gs_error_destroy(cuda_reader_drain(cuda, false));
 	pthread_mutex_unlock(&cuda->reader_lock);
 	pthread_mutex_lock(&cuda->lock);
-	gs_error_destroy(cuda_mailbox_write_row(cuda, mine->row, "", 0, GS_MAILBOX_EMPTY));
+	gs_error_destroy(cuda_mailbox_remove(cuda, mine->row));
 	pthread_mutex_unlock(&cuda->lock);
 }

@@ -12,9 +12,10 @@
 // Under cuda->lock, in the context; nothing runs yet. Once there is one, nothing.
 struct gs_error *cuda_mailbox_open(struct cuda *cuda);
 void cuda_mailbox_close(struct cuda *cuda);
-// Rows count from the start of the mailbox: a row's next detector goes on with its sequences.
-struct gs_error *cuda_mailbox_write_row(struct cuda *cuda, int index, const char *name,
-					uint32_t period_us, enum gs_mailbox_state state);
+// Give a detector a row, with its formats, and take the row back. @ret: its way into the mailbox.
+struct gs_error *cuda_mailbox_add(struct cuda *cuda, const struct gs_detector *detector, int index,
+				  struct gs_mailbox_writer *ret);
+struct gs_error *cuda_mailbox_remove(struct cuda *cuda, int index);
 
 // Under cuda->lock, in the context: launch whatever the engine has, for the first time or again; tell all of
 // it to return, and wait for that; go on.

@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "engine/cuda_loop.h"
+#include "engine/formats.h"
 #include "mailbox/layout.h"
+#include "util/cleanup.h"
 
 static struct gs_error *read_mailbox(void *arg, uint64_t offset, void *buf, size_t size)
 {
@@ -91,19 +93,47 @@ static cuda_address row_address(const struct cuda *cuda, int row)
 	       (uint64_t)row * sizeof(struct gs_mailbox_detector);
 }
 
-struct gs_error *cuda_mailbox_write_row(struct cuda *cuda, int index, const char *name,
-					uint32_t period_us, enum gs_mailbox_state state)
+static struct gs_error *write_row(struct cuda *cuda, int index, const char *name,
+				  uint32_t period_us, uint32_t threads, uint32_t blocks,
+				  const struct gs_mailbox_formats *formats,
+				  struct gs_mailbox_detector *row)
 {
-	struct gs_mailbox_detector old, row;
-	struct gs_error *err = cuda_read(cuda, &old, row_address(cuda, index), sizeof(old));
+	struct gs_error *err = cuda_read(cuda, row, row_address(cuda, index), sizeof(*row));
 
 	if (err)
 		return err;
-	mailbox_row(&row, name, period_us);
-	memcpy(row.records, old.records, sizeof(row.records));
-	row.state = state;
-	row.crc = mailbox_crc(&row, sizeof(row), &row.crc);
-	return cuda_write(cuda, row_address(cuda, index), &row, sizeof(row));
+	mailbox_row(row, name, period_us, threads, blocks, formats);
+	return cuda_write(cuda, row_address(cuda, index), row, sizeof(*row));
+}
+
+struct gs_error *cuda_mailbox_add(struct cuda *cuda, const struct gs_detector *detector, int index,
+				  struct gs_mailbox_writer *ret)
+{
+	_cleanup_free_ struct gs_mailbox_formats *formats =
+		formats_make(detector->loaded->fat, mailbox_formats_room(&cuda->header));
+	struct gs_mailbox_detector row;
+
+	if (!formats)
+		return &gs_enomem;
+
+	struct gs_error *err = cuda_write(
+		cuda, cuda->mailbox + mailbox_formats_offset(&cuda->header, (uint32_t)index),
+		formats, formats->size);
+
+	if (!err)
+		err = write_row(cuda, index, detector->name, detector->period_us, 1, 1, formats,
+				&row);
+	if (!err)
+		mailbox_writer(ret, &cuda->header, cuda->mailbox, cuda->crc32c, (uint32_t)index,
+			       row.generation);
+	return err;
+}
+
+struct gs_error *cuda_mailbox_remove(struct cuda *cuda, int index)
+{
+	struct gs_mailbox_detector row;
+
+	return write_row(cuda, index, "", 0, 0, 0, NULL, &row);
 }
 
 static struct gs_error *enter_reader(struct cuda *cuda)

@@ -15,9 +15,10 @@
 #define REFRESH_MIN_NS (5 * SECOND)
 #define REFRESH_MAX_NS (80 * SECOND)
 
-static struct gs_error *deliver(void *arg, uint32_t row, const void *record, uint32_t size)
+static struct gs_error *deliver(void *arg, const struct gs_mailbox_entry *entry, const void *record)
 {
 	struct cuda *cuda = arg;
+	uint32_t row = entry->detector;
 	struct gs_detector *detector = cuda->rows[row];
 	uint64_t count = 0;
 
@@ -25,9 +26,9 @@ static struct gs_error *deliver(void *arg, uint32_t row, const void *record, uin
 	if (!detector)
 		return NULL;
 
-	struct gs_error *err =
-		detector_deliver(detector, record, size, (uint64_t)cuda->header.wall_offset_ns,
-				 cuda->engine->fn, cuda->engine->arg, &count);
+	struct gs_error *err = detector_deliver(detector, record, entry->size,
+						(uint64_t)cuda->header.wall_offset_ns,
+						cuda->engine->fn, cuda->engine->arg, &count);
 
 	cuda->delivered[row] += count;
 	// A damaged record is not a reason to miss the others.

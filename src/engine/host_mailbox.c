@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/host_mailbox.h"
+#include "engine/formats.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 
 #include "mailbox.h"
 #include "mailbox/layout.h"
+#include "request.h"
 #include "util/cleanup.h"
 
 #define MS UINT64_C(1000000)
@@ -19,6 +21,16 @@ enum {
 	STALL_PERIODS = 10,
 };
 
+// How often is looked for requests: more rarely, the longer the last one is ago, since each look wakes a CPU.
+static const struct {
+	uint64_t idle_ns, sleep_ns;
+} looks[] = {
+	{ 50 * MS, MS / 50 },
+	{ 1000 * MS, MS / 5 },
+	{ 10000 * MS, 2 * MS },
+	{ UINT64_MAX, 10 * MS },
+};
+
 struct host_mailbox {
 	// Open as long as the memory is mapped: /proc/PID/fd shows it to other processes.
 	int fd;
@@ -27,6 +39,9 @@ struct host_mailbox {
 	struct mailbox_reader *reader;
 	struct gs_control controls[GS_MAILBOX_DETECTORS];
 	struct gs_supervisor supervisor;
+	// Of the supervisor's look at the target's memory.
+	struct gs_block block;
+	struct gs_engine *engine;
 	pthread_t thread;
 	bool has_thread;
 	pthread_mutex_t lock;
@@ -68,28 +83,83 @@ static struct gs_error *map_memory(struct host_mailbox *mailbox, struct gs_engin
 	return mailbox_reader_create(read_memory, mailbox, &mailbox->reader);
 }
 
-static void *beat(void *arg)
+// Everything that there is to do for monitors, or for so long that a beat is not late. False: nothing.
+static bool serve(struct host_mailbox *mailbox, uint64_t until)
+{
+	struct gs_supervisor *supervisor = &mailbox->supervisor;
+	bool any = false;
+
+	for (;;) {
+		uint64_t now = clock_ns(CLOCK_MONOTONIC);
+		struct gs_piece piece;
+
+		if (now >= until || !gs_requests_turn(supervisor, mailbox_crc32c(), now, &piece))
+			return any;
+		if (piece.size)
+			gs_requests_copy(supervisor, mailbox_crc32c(), &piece);
+		any = true;
+	}
+}
+
+static uint64_t sleep_after(uint64_t idle_ns)
+{
+	size_t i = 0;
+
+	while (idle_ns > looks[i].idle_ns)
+		i++;
+	return looks[i].sleep_ns;
+}
+
+// Until @when, or a wish to quit. Under the lock.
+static void sleep_until(struct host_mailbox *mailbox, uint64_t when)
+{
+	struct timespec until = { .tv_sec = (time_t)(when / (1000 * MS)),
+				  .tv_nsec = (long)(when % (1000 * MS)) };
+
+	while (!mailbox->quit &&
+	       pthread_cond_timedwait(&mailbox->wake, &mailbox->lock, &until) != ETIMEDOUT)
+		;
+}
+
+// Threads that wait for their period see who is wanted.
+static void wake_detectors(struct host_mailbox *mailbox)
+{
+	pthread_mutex_unlock(&mailbox->lock);
+	pthread_mutex_lock(&mailbox->engine->lock);
+	pthread_cond_broadcast(&mailbox->engine->wake);
+	pthread_mutex_unlock(&mailbox->engine->lock);
+	pthread_mutex_lock(&mailbox->lock);
+}
+
+static void *supervise(void *arg)
 {
 	struct host_mailbox *mailbox = arg;
-	uint64_t now = clock_ns(CLOCK_MONOTONIC), next = now;
+	struct gs_supervisor *supervisor = &mailbox->supervisor;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), next = now, last = 0, kicks = 0;
 
 	pthread_mutex_lock(&mailbox->lock);
+	gs_requests_begin(supervisor, mailbox_crc32c());
 	while (!mailbox->quit) {
-		gs_supervisor_beat(&mailbox->supervisor, clock_ns(CLOCK_MONOTONIC),
-				   GS_MAILBOX_RUNNING);
 		now = clock_ns(CLOCK_MONOTONIC);
-		next += BEAT_MS * MS;
-		if (next < now)
-			next = now + BEAT_MS * MS;
+		if (now >= next) {
+			gs_supervisor_beat(supervisor, now, GS_MAILBOX_RUNNING);
+			next += BEAT_MS * MS;
+			if (next < now)
+				next = now + BEAT_MS * MS;
+		}
+		if (serve(mailbox, next))
+			last = clock_ns(CLOCK_MONOTONIC);
+		if (supervisor->kicks != kicks) {
+			kicks = supervisor->kicks;
+			wake_detectors(mailbox);
+		}
+		now = clock_ns(CLOCK_MONOTONIC);
 
-		struct timespec until = { .tv_sec = (time_t)(next / (1000 * MS)),
-					  .tv_nsec = (long)(next % (1000 * MS)) };
+		uint64_t look = now + sleep_after(now - last);
 
-		while (!mailbox->quit &&
-		       pthread_cond_timedwait(&mailbox->wake, &mailbox->lock, &until) != ETIMEDOUT)
-			;
+		sleep_until(mailbox, look < next ? look : next);
 	}
-	gs_supervisor_beat(&mailbox->supervisor, clock_ns(CLOCK_MONOTONIC), GS_MAILBOX_STOPPED);
+	gs_supervisor_beat(supervisor, clock_ns(CLOCK_MONOTONIC), GS_MAILBOX_STOPPED);
 	pthread_mutex_unlock(&mailbox->lock);
 	return NULL;
 }
@@ -101,6 +171,7 @@ struct gs_error *host_mailbox_create(struct gs_engine *engine, struct host_mailb
 	if (!mailbox)
 		return &gs_enomem;
 	mailbox->fd = -1;
+	mailbox->engine = engine;
 	pthread_mutex_init(&mailbox->lock, NULL);
 	cond_init(&mailbox->wake);
 
@@ -108,11 +179,11 @@ struct gs_error *host_mailbox_create(struct gs_engine *engine, struct host_mailb
 
 	if (!err) {
 		mailbox->supervisor.period_ns = BEAT_MS * MS;
-		mailbox->supervisor.heartbeat =
-			(uint64_t)mailbox->memory + mailbox->header.heartbeat.offset;
-		mailbox->supervisor.crc32c = (uint64_t)mailbox_crc32c();
+		mailbox->supervisor.block = (uint64_t)&mailbox->block;
+		mailbox_supervisor(&mailbox->supervisor, &mailbox->header,
+				   (uint64_t)mailbox->memory, (uint64_t)mailbox_crc32c());
 
-		int result = pthread_create(&mailbox->thread, NULL, beat, mailbox);
+		int result = pthread_create(&mailbox->thread, NULL, supervise, mailbox);
 
 		mailbox->has_thread = !result;
 		if (result)
@@ -148,37 +219,49 @@ void host_mailbox_destroy(struct host_mailbox *mailbox)
 	free(mailbox);
 }
 
-void host_mailbox_add(struct host_mailbox *mailbox, struct gs_detector *detector)
+// A free row, and what a detector needs of it. Under the lock.
+static void take_row(struct host_mailbox *mailbox, struct gs_detector *detector, uint32_t row,
+		     const struct gs_mailbox_formats *formats)
 {
 	struct gs_supervisor *supervisor = &mailbox->supervisor;
 	uint64_t periods = STALL_PERIODS * (uint64_t)detector->period_us * 1000;
+	struct gs_control *control = &mailbox->controls[row];
+	struct gs_mailbox_detector *at =
+		(struct gs_mailbox_detector *)(mailbox->memory + mailbox->header.detectors.offset) +
+		row;
+
+	memcpy(mailbox->memory + mailbox_formats_offset(&mailbox->header, row), formats,
+	       formats->size);
+	mailbox_row(at, detector->name, detector->period_us, 1, 1, formats);
+	*control = (struct gs_control){};
+	mailbox_writer(&control->writer, &mailbox->header, (uint64_t)mailbox->memory,
+		       (uint64_t)mailbox_crc32c(), row, at->generation);
+	// All detectors have the same view of the target.
+	supervisor->map = detector->ctx->map;
+	supervisor->fault_fn = detector->ctx->fault_fn;
+	supervisor->fault_arg = detector->ctx->fault_arg;
+	supervisor->stall_ns[row] = periods > STALL_MS * MS ? periods : STALL_MS * MS;
+	supervisor->controls[row] = (uint64_t)control;
+	detector->control = control;
+}
+
+void host_mailbox_add(struct host_mailbox *mailbox, struct gs_detector *detector)
+{
 	uint32_t row = 0;
 
 	if (detector->control)
 		return;
+
+	_cleanup_free_ struct gs_mailbox_formats *formats =
+		formats_make(detector->loaded->fat, mailbox_formats_room(&mailbox->header));
+
+	if (!formats)
+		return;
 	pthread_mutex_lock(&mailbox->lock);
-	while (row < GS_MAILBOX_DETECTORS && supervisor->controls[row])
+	while (row < GS_MAILBOX_DETECTORS && mailbox->supervisor.controls[row])
 		row++;
-	if (row < GS_MAILBOX_DETECTORS) {
-		struct gs_control *control = &mailbox->controls[row];
-
-		*control = (struct gs_control){};
-		mailbox_writer(&control->writer, &mailbox->header, (uint64_t)mailbox->memory,
-			       (uint64_t)mailbox_crc32c(), row);
-
-		struct gs_mailbox_detector *at =
-			(struct gs_mailbox_detector *)control->writer.entry;
-		uint64_t records[GS_MAILBOX_RINGS];
-
-		// A row's next detector goes on with its sequences.
-		memcpy(records, at->records, sizeof(records));
-		mailbox_row(at, detector->name, detector->period_us);
-		memcpy(at->records, records, sizeof(records));
-		gs_mailbox_set_state(&control->writer, GS_MAILBOX_WAITING);
-		supervisor->stall_ns[row] = periods > STALL_MS * MS ? periods : STALL_MS * MS;
-		supervisor->controls[row] = (uint64_t)control;
-		detector->control = control;
-	}
+	if (row < GS_MAILBOX_DETECTORS)
+		take_row(mailbox, detector, row, formats);
 	pthread_mutex_unlock(&mailbox->lock);
 }
 
@@ -200,6 +283,7 @@ void host_mailbox_begin(struct gs_detector *detector)
 
 	if (!control)
 		return;
+	control->kicked = __atomic_load_n(&control->kick, __ATOMIC_RELAXED);
 	__atomic_store_n(&control->since_ns, now, __ATOMIC_RELAXED);
 	gs_mailbox_run_begin(&control->writer, now);
 }
@@ -210,11 +294,19 @@ void host_mailbox_end(struct gs_detector *detector, bool ran)
 
 	if (!control)
 		return;
+	((struct gs_mailbox_detector *)control->writer.entry)->kicked = control->kicked;
 	if (ran)
 		gs_mailbox_run_end(&control->writer, detector->ctx, clock_ns(CLOCK_MONOTONIC));
 	else
 		gs_mailbox_set_state(&control->writer, GS_MAILBOX_WAITING);
 	__atomic_store_n(&control->since_ns, 0, __ATOMIC_RELAXED);
+}
+
+bool host_mailbox_wanted(const struct gs_detector *detector)
+{
+	const struct gs_control *control = detector->control;
+
+	return control && __atomic_load_n(&control->kick, __ATOMIC_RELAXED) != control->kicked;
 }
 
 struct gs_error *host_mailbox_heartbeat(struct host_mailbox *mailbox,

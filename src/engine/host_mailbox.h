@@ -20,6 +20,9 @@ void host_mailbox_remove(struct host_mailbox *mailbox, struct gs_detector *detec
 void host_mailbox_begin(struct gs_detector *detector);
 void host_mailbox_end(struct gs_detector *detector, bool ran);
 
+// A monitor wants a run of it now.
+bool host_mailbox_wanted(const struct gs_detector *detector);
+
 struct gs_error *host_mailbox_heartbeat(struct host_mailbox *mailbox,
 					struct gs_mailbox_heartbeat *ret);
 struct gs_error *host_mailbox_row(struct host_mailbox *mailbox, uint32_t index,

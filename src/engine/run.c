@@ -218,7 +218,7 @@ struct gs_error *gs_detector_run(struct gs_detector *detector, gs_record_fn *fn,
 	return detector_run(detector, alone, fn, arg);
 }
 
-// Waits until @when; false: stop.
+// Waits until @when, or until a monitor wants a run; false: stop.
 static bool wait_until(struct gs_detector *detector, uint64_t when)
 {
 	struct gs_engine *engine = detector->engine;
@@ -229,7 +229,7 @@ static bool wait_until(struct gs_detector *detector, uint64_t when)
 	int result = 0;
 
 	pthread_mutex_lock(&engine->lock);
-	while (!detector->stopping && result != ETIMEDOUT)
+	while (!detector->stopping && !host_mailbox_wanted(detector) && result != ETIMEDOUT)
 		result = pthread_cond_timedwait(&engine->wake, &engine->lock, &until);
 
 	bool go_on = !detector->stopping;
@@ -251,7 +251,9 @@ static void *periodic(void *arg)
 
 		uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
-		next += period;
+		// A run out of turn leaves the others where they are.
+		if (next <= now)
+			next += period;
 		// Runs that were missed are skipped: a late detector must not become a busy one.
 		if (next <= now)
 			next += (now - next) / period * period + period;

@@ -82,21 +82,12 @@ const struct gs_mailbox_header *mailbox_reader_header(const struct mailbox_reade
 	return &reader->header;
 }
 
-// Read a structure with a CRC until it is right.
-static struct gs_error *read_sealed(struct mailbox_reader *reader, const char *what,
-				    uint64_t offset, void *structure, size_t size,
-				    const uint32_t *crc)
+struct gs_error *mailbox_read(struct mailbox_reader *reader, uint64_t offset, void *buf,
+			      size_t size)
 {
-	for (unsigned int i = 0; i < TRIES; i++) {
-		struct gs_error *err = reader->read(reader->arg, offset, structure, size);
-
-		if (err)
-			return err;
-		if (*crc == mailbox_crc(structure, size, crc))
-			return NULL;
-		pause_shortly();
-	}
-	return gs_error_create(GS_ERROR_OTHER, "the mailbox's %s is damaged", what);
+	if (offset > reader->header.size || size > reader->header.size - offset)
+		return gs_error_create(GS_ERROR_OTHER, "nothing in the mailbox lies there");
+	return reader->read(reader->arg, offset, buf, size);
 }
 
 static bool all_zero(const void *structure, size_t size)
@@ -110,16 +101,28 @@ static bool all_zero(const void *structure, size_t size)
 	return true;
 }
 
+struct gs_error *mailbox_read_sealed(struct mailbox_reader *reader, const char *what,
+				     uint64_t offset, void *structure, size_t size,
+				     const uint32_t *crc)
+{
+	for (unsigned int i = 0; i < TRIES; i++) {
+		struct gs_error *err = reader->read(reader->arg, offset, structure, size);
+
+		if (err)
+			return err;
+		// Never used.
+		if (all_zero(structure, size) || *crc == mailbox_crc(structure, size, crc))
+			return NULL;
+		pause_shortly();
+	}
+	return gs_error_create(GS_ERROR_OTHER, "the mailbox's %s is damaged", what);
+}
+
 struct gs_error *mailbox_read_heartbeat(struct mailbox_reader *reader,
 					struct gs_mailbox_heartbeat *ret)
 {
-	uint64_t offset = reader->header.heartbeat.offset;
-	struct gs_error *err = reader->read(reader->arg, offset, ret, sizeof(*ret));
-
-	// Before the first beat.
-	if (err || all_zero(ret, sizeof(*ret)))
-		return err;
-	return read_sealed(reader, "heartbeat", offset, ret, sizeof(*ret), &ret->crc);
+	return mailbox_read_sealed(reader, "heartbeat", reader->header.heartbeat.offset, ret,
+				   sizeof(*ret), &ret->crc);
 }
 
 struct gs_error *mailbox_read_detector(struct mailbox_reader *reader, uint32_t index,
@@ -130,12 +133,9 @@ struct gs_error *mailbox_read_detector(struct mailbox_reader *reader, uint32_t i
 				       index);
 
 	uint64_t offset = reader->header.detectors.offset + index * sizeof(*ret);
-	struct gs_error *err = reader->read(reader->arg, offset, ret, sizeof(*ret));
+	struct gs_error *err =
+		mailbox_read_sealed(reader, "detector table", offset, ret, sizeof(*ret), &ret->crc);
 
-	// Never used.
-	if (err || all_zero(ret, sizeof(*ret)))
-		return err;
-	err = read_sealed(reader, "detector table", offset, ret, sizeof(*ret), &ret->crc);
 	ret->name[sizeof(ret->name) - 1] = '\0';
 	return err;
 }
@@ -194,7 +194,7 @@ static struct gs_error *deliver(struct mailbox_reader *reader, struct ring_state
 	if (entry->sequence > *next)
 		reader->missed[entry->detector] += entry->sequence - *next;
 	*next = entry->sequence + 1;
-	return fn(arg, entry->detector, entry + 1, entry->size);
+	return fn(arg, entry, entry + 1);
 }
 
 // What the chunk of @count slots at the tail holds. Moves the tail; leaves it where more is needed.

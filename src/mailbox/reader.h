@@ -16,13 +16,21 @@ struct mailbox_reader;
 // Copies @size bytes at @offset of the mailbox; both are inside it. The bytes may be of different moments.
 typedef struct gs_error *mailbox_read_fn(void *arg, uint64_t offset, void *buf, size_t size);
 
-// Called with a record: @size bytes, aligned to 8, whose CRC is right. Its contents are unchecked.
-typedef struct gs_error *mailbox_entry_fn(void *arg, uint32_t detector, const void *record,
-					  uint32_t size);
+// Called with a record: entry->size bytes, aligned to 8, whose CRC is right. Its contents are unchecked; the entry's
+// detector is a row of the table.
+typedef struct gs_error *mailbox_entry_fn(void *arg, const struct gs_mailbox_entry *entry,
+					  const void *record);
+
+// Called with a metric of a row of the table, whose CRC is right. At most GS_MAILBOX_LABELS words of labels.
+typedef struct gs_error *mailbox_metric_fn(void *arg, const struct gs_mailbox_metric *metric);
 
 struct gs_error *mailbox_reader_create(mailbox_read_fn *read, void *arg,
 				       struct mailbox_reader **ret);
 void mailbox_reader_destroy(struct mailbox_reader *reader);
+
+// Bytes of the mailbox, without looking at them. GS_ERROR_OTHER outside of it.
+struct gs_error *mailbox_read(struct mailbox_reader *reader, uint64_t offset, void *buf,
+			      size_t size);
 
 const struct gs_mailbox_header *mailbox_reader_header(const struct mailbox_reader *reader);
 
@@ -31,6 +39,21 @@ struct gs_error *mailbox_read_heartbeat(struct mailbox_reader *reader,
 // One row of the detector table; its name ends.
 struct gs_error *mailbox_read_detector(struct mailbox_reader *reader, uint32_t index,
 				       struct gs_mailbox_detector *ret);
+
+// A structure whose CRC is at @crc, read again until it is right; @what names it in the error. All zero counts as right.
+struct gs_error *mailbox_read_sealed(struct mailbox_reader *reader, const char *what,
+				     uint64_t offset, void *structure, size_t size,
+				     const uint32_t *crc);
+
+// A detector's formats, of which everything has been checked: offsets lie inside, strings end. @row: of that detector.
+// @ret is NULL if it has none; the caller ends it with free().
+struct gs_error *mailbox_read_formats(struct mailbox_reader *reader, uint32_t index,
+				      const struct gs_mailbox_detector *row,
+				      struct gs_mailbox_formats **ret);
+
+// All metrics that have a value. @damaged_ret: entries that stayed wrong.
+struct gs_error *mailbox_read_metrics(struct mailbox_reader *reader, mailbox_metric_fn *fn,
+				      void *arg, uint64_t *damaged_ret);
 
 // Deliver what has come into a ring since the last call (at first: since its start), in order. An error
 // of @fn ends the call; the record counts as delivered. @count_ret: records delivered.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rt.c"
 #include "loop.c"
+#define GS_DEVICE_HAS_RT
 #include "supervisor.c"
 
 #include "fake_cuda.h"
@@ -497,7 +498,10 @@ unsigned int cuLaunchKernel(struct CUfunc_st *function, unsigned int grid_x, uns
 	(void)shared;
 	(void)extra;
 	ENTER("cuLaunchKernel");
-	if (grid_x * grid_y * grid_z != 1 || block_x * block_y * block_z != 1)
+	// The supervisor's threads are all played by one.
+	if (grid_x * grid_y * grid_z != 1 ||
+	    block_x * block_y * block_z !=
+		    (strcmp(function->name, "gs_supervisor") ? 1 : GS_SUPERVISOR_THREADS))
 		return CUDA_INVALID_VALUE;
 	wait(stream);
 	stream->function = function;

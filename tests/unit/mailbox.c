@@ -59,12 +59,14 @@ static void box_init(struct box *box)
 	memset(box->memory, 0, box->header.size);
 	memcpy(box->memory, &box->header, sizeof(box->header));
 	for (uint32_t i = 0; i < 4; i++) {
-		mailbox_row(
+		static const struct gs_mailbox_formats none = { .size = sizeof(none) };
+		struct gs_mailbox_detector *row =
 			(struct gs_mailbox_detector *)(box->memory + box->header.detectors.offset) +
-				i,
-			"sample", 100);
+			i;
+
+		mailbox_row(row, "sample", 100000, 1, 1, &none);
 		mailbox_writer(&box->writers[i], &box->header, (uint64_t)box->memory,
-			       (uint64_t)mailbox_crc32c(), i);
+			       (uint64_t)mailbox_crc32c(), i, row->generation);
 	}
 	box->reader = open_reader(box);
 }
@@ -107,12 +109,13 @@ struct seen {
 };
 
 // Whatever arrives is whole, and in its detector's order.
-static struct gs_error *see(void *arg, uint32_t detector, const void *data, uint32_t size)
+static struct gs_error *see(void *arg, const struct gs_mailbox_entry *entry, const void *data)
 {
 	struct seen *seen = arg;
 	const struct record *record = data;
+	uint32_t detector = entry->detector;
 
-	assert_int_equal(record->header.size, size);
+	assert_int_equal(record->header.size, entry->size);
 	for (uint32_t i = 0; i < record->header.nargs; i++)
 		assert_int_equal(record->items[i], record->header.run * 1000 + i);
 	assert_true(!seen->per[detector] || record->header.run > seen->last[detector]);

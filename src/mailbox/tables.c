@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// What lies in tables of the mailbox: metrics, and the formats that tell what records mean.
+#include <string.h>
+#include <time.h>
+
+#include "mailbox/layout.h"
+#include "mailbox/reader.h"
+#include "util/cleanup.h"
+
+enum {
+	// Metrics read at a time.
+	BATCH = 512,
+	// An entry that is written anew this often is not just being written.
+	TRIES = 20,
+};
+
+static bool formats_ok(const struct gs_mailbox_formats *formats, uint64_t room, uint32_t crc)
+{
+	uint64_t size = formats->size;
+
+	if (size < sizeof(*formats) || size > room || size % 8 ||
+	    formats->count > (size - sizeof(*formats)) / sizeof(formats->entries[0]) ||
+	    gs_crc32c_words(mailbox_crc32c(), (const uint64_t *)formats, size / 8) != crc)
+		return false;
+	for (uint32_t i = 0; i < formats->count; i++) {
+		uint32_t offset = formats->entries[i].offset;
+
+		if (offset &&
+		    (offset >= size || !memchr((const char *)formats + offset, 0, size - offset)))
+			return false;
+	}
+	return true;
+}
+
+struct gs_error *mailbox_read_formats(struct mailbox_reader *reader, uint32_t index,
+				      const struct gs_mailbox_detector *row,
+				      struct gs_mailbox_formats **ret)
+{
+	const struct gs_mailbox_header *header = mailbox_reader_header(reader);
+	uint64_t room = mailbox_formats_room(header);
+	_cleanup_free_ struct gs_mailbox_formats *formats = NULL;
+
+	*ret = NULL;
+	if (!row->formats_crc || room < sizeof(*formats) || index >= header->detector_count)
+		return NULL;
+	formats = malloc(room);
+	if (!formats)
+		return &gs_enomem;
+
+	struct gs_error *err =
+		mailbox_read(reader, mailbox_formats_offset(header, index), formats, room);
+
+	// If they are not the row's, its detector has just been replaced.
+	if (!err && formats_ok(formats, room, row->formats_crc))
+		*ret = no_cleanup_ptr(formats);
+	return err;
+}
+
+static bool metric_ok(const struct gs_mailbox_header *header,
+		      const struct gs_mailbox_metric *metric)
+{
+	enum { FIRST = offsetof(struct gs_mailbox_metric, value) / 8 };
+	const struct gs_crc32c *table = mailbox_crc32c();
+	const uint64_t *words = (const uint64_t *)metric;
+	uint32_t crc = gs_mailbox_seed(header);
+
+	for (size_t i = FIRST; i < sizeof(*metric) / 8; i++)
+		crc = gs_crc32c_word(table, crc,
+				     i + 1 < sizeof(*metric) / 8 ? words[i] : (uint32_t)words[i]);
+	return gs_crc32c_finish(crc) == metric->crc && metric->detector < header->detector_count &&
+	       metric->size <= sizeof(metric->labels) && metric->size % 8 == 0;
+}
+
+// Read one again until it is right, or gone.
+static struct gs_error *retry(struct mailbox_reader *reader, uint64_t offset,
+			      struct gs_mailbox_metric *metric, bool *ok_ret)
+{
+	const struct gs_mailbox_header *header = mailbox_reader_header(reader);
+
+	for (unsigned int i = 0; i < TRIES && !*ok_ret; i++) {
+		struct gs_error *err = mailbox_read(reader, offset, metric, sizeof(*metric));
+
+		if (err)
+			return err;
+		*ok_ret = metric_ok(header, metric);
+	}
+	return NULL;
+}
+
+struct gs_error *mailbox_read_metrics(struct mailbox_reader *reader, mailbox_metric_fn *fn,
+				      void *arg, uint64_t *damaged_ret)
+{
+	const struct gs_mailbox_header *header = mailbox_reader_header(reader);
+	uint64_t count = mailbox_metric_count(header), left = count;
+	_cleanup_free_ struct gs_mailbox_metric *batch = calloc(BATCH, sizeof(*batch));
+	struct gs_error *err = batch ? NULL : &gs_enomem;
+
+	*damaged_ret = 0;
+	for (uint64_t at = 0; at < count && !err; at += BATCH, left -= BATCH) {
+		uint64_t n = left < BATCH ? left : BATCH;
+		uint64_t offset = header->metrics.offset + at * sizeof(*batch);
+		// Of entries that are wrong for good, not too many are waited for.
+		unsigned int retries = 8;
+
+		err = mailbox_read(reader, offset, batch, n * sizeof(*batch));
+		for (uint64_t i = 0; i < n && !err; i++) {
+			bool ok = !batch[i].key || metric_ok(header, &batch[i]);
+
+			if (!ok && retries) {
+				retries--;
+				err = retry(reader, offset + i * sizeof(*batch), &batch[i], &ok);
+			}
+			if (!err && !ok)
+				++*damaged_ret;
+			if (!err && ok && batch[i].key)
+				err = fn(arg, &batch[i]);
+		}
+		if (left < BATCH)
+			break;
+	}
+	return err;
+}
