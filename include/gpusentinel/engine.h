@@ -174,6 +174,12 @@ struct gs_error *gs_engine_start(struct gs_engine *engine, gs_record_fn *fn, voi
  * receives records, which would wait for itself.
  */
 void gs_engine_stop(struct gs_engine *engine);
+/**
+ * Why detectors that gs_engine_start() began to run no longer do, or why they could not be ended: the GPU failed, for
+ * example. May be asked at any time; valid until the next gs_engine_start().
+ * @return NULL if nothing has failed.
+ */
+const struct gs_error *gs_engine_error(struct gs_engine *engine);
 
 /**
  * The mailbox, which exists from the first gs_engine_start() on: the supervisor's sign of life, and a row of the

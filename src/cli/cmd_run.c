@@ -134,14 +134,15 @@ static int64_t now_ns(void)
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-// Wait for a signal, the time that --for gave, or the end of whoever reads standard output.
+// Wait for a signal, the time that --for gave, the end of whoever reads standard output, or that of the detectors.
 static void wait_for_end(const struct run *run, int signals)
 {
 	int64_t end = run->for_ns < 0 ? 0 : now_ns() + run->for_ns;
 	// No events are asked for: what is left is POLLERR of a pipe without reader, POLLHUP of a terminal.
 	struct pollfd fds[] = { { signals, POLLIN, 0 }, { STDOUT_FILENO, 0, 0 } };
 
-	while (!__atomic_load_n(&run->stream.broken, __ATOMIC_RELAXED)) {
+	while (!__atomic_load_n(&run->stream.broken, __ATOMIC_RELAXED) &&
+	       !gs_engine_error(run->cli->engine)) {
 		int64_t left = INT64_C(1000000000);
 
 		if (run->for_ns >= 0) {
@@ -150,7 +151,8 @@ static void wait_for_end(const struct run *run, int signals)
 				return;
 		}
 
-		// Once a second, to see a write that failed for another reason than a closed pipe.
+		// Once a second, to see a write that failed for another reason than a closed pipe, and an engine
+		// that failed.
 		int ms = left >= 1000000000 ? 1000 : (int)((left + 999999) / 1000000);
 		int n = poll(fds, ARRAY_SIZE(fds), ms);
 
@@ -202,7 +204,10 @@ static struct gs_error *run_periods(struct run *run, const sigset_t *set)
 	gs_engine_stop(run->cli->engine);
 	for (size_t i = 0; i < run->count; i++)
 		stream_stats(run->detectors[i]);
-	return NULL;
+
+	const struct gs_error *failed = gs_engine_error(run->cli->engine);
+
+	return failed ? gs_error_create(failed->code, "%s", failed->message) : NULL;
 }
 
 static struct gs_error *parse_seconds(const char *text, int64_t *ret)

@@ -3,7 +3,6 @@
 //
 // What needs the driver, such as adding a detector, may wait for all kernels to end; so they are told to
 // return first, and launched again afterwards.
-#include <stdio.h>
 #include <string.h>
 
 #include "engine/cuda_loop.h"
@@ -74,9 +73,7 @@ void cuda_stop(struct gs_engine *engine)
 		pthread_mutex_unlock(&cuda->reader_lock);
 		cuda_leave(cuda);
 	}
-	if (err)
-		fprintf(stderr, "gpusentinel: %s\n", err->message);
-	gs_error_destroy(err);
+	engine_fail(engine, err);
 }
 
 void cuda_loop_forget(struct gs_detector *detector)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The thread that reads the mailbox, and delivers what it finds.
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -36,16 +35,19 @@ static struct gs_error *deliver(void *arg, const struct gs_mailbox_entry *entry,
 	return NULL;
 }
 
-static void update_stats(struct cuda *cuda, uint32_t index)
+static struct gs_error *update_stats(struct cuda *cuda, uint32_t index)
 {
 	struct gs_detector *detector = cuda->rows[index];
 	struct gs_mailbox_detector row;
 	struct gs_error *err = mailbox_read_detector(cuda->reader, index, &row);
 
-	if (err) {
+	// A row that is being written: the next time.
+	if (err && err->code != GS_ERROR_ENGINE) {
 		gs_error_destroy(err);
-		return;
+		return NULL;
 	}
+	if (err)
+		return err;
 	pthread_mutex_lock(&cuda->engine->lock);
 
 	struct gs_run_stats *stats = &detector->stats;
@@ -67,6 +69,7 @@ static void update_stats(struct cuda *cuda, uint32_t index)
 		stats->stop_site = detector->stop_site;
 	}
 	pthread_mutex_unlock(&cuda->engine->lock);
+	return NULL;
 }
 
 struct gs_error *cuda_reader_drain(struct cuda *cuda, bool table)
@@ -79,7 +82,7 @@ struct gs_error *cuda_reader_drain(struct cuda *cuda, bool table)
 		err = mailbox_poll(cuda->reader, GS_MAILBOX_DATA, deliver, cuda, &count);
 	for (uint32_t i = 0; i < GS_MAILBOX_DETECTORS && table && !err; i++) {
 		if (cuda->rows[i])
-			update_stats(cuda, i);
+			err = update_stats(cuda, i);
 	}
 	return err;
 }
@@ -126,9 +129,7 @@ static void *read_loop(void *arg)
 	pthread_mutex_unlock(&cuda->reader_lock);
 	if (entered)
 		cuda_leave(cuda);
-	if (err)
-		fprintf(stderr, "gpusentinel: %s\n", err->message);
-	gs_error_destroy(err);
+	engine_fail(cuda->engine, err);
 	return NULL;
 }
 

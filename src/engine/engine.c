@@ -311,7 +311,7 @@ void gs_engine_remove(struct gs_engine *engine, struct gs_detector *detector)
 	}
 	pthread_mutex_unlock(&engine->lock);
 	detector_free(detector);
-	gs_error_destroy(resume_all(engine));
+	engine_fail(engine, resume_all(engine));
 }
 
 void gs_engine_destroy(struct gs_engine *engine)
@@ -323,6 +323,7 @@ void gs_engine_destroy(struct gs_engine *engine)
 		gs_engine_remove(engine, engine->detectors);
 	host_mailbox_destroy(engine->mailbox);
 	engine->ops->destroy(engine);
+	gs_error_destroy(engine->error);
 	free(engine->why);
 	pthread_cond_destroy(&engine->wake);
 	pthread_mutex_destroy(&engine->lock);
@@ -335,6 +336,8 @@ struct gs_error *gs_engine_start(struct gs_engine *engine, gs_record_fn *fn, voi
 	if (engine->running)
 		return gs_error_create(GS_ERROR_OTHER, "the engine runs already");
 
+	gs_error_destroy(engine->error);
+	engine->error = NULL;
 	engine->fn = fn;
 	engine->arg = arg;
 	engine->running = true;
@@ -378,6 +381,29 @@ void gs_engine_stop(struct gs_engine *engine)
 		engine->ops->stop(engine);
 	for (struct gs_detector *detector = engine->detectors; detector; detector = detector->next)
 		periodic_stop(detector);
+}
+
+void engine_fail(struct gs_engine *engine, struct gs_error *err)
+{
+	if (!err)
+		return;
+	pthread_mutex_lock(&engine->lock);
+	if (!engine->error) {
+		engine->error = err;
+		err = NULL;
+	}
+	pthread_mutex_unlock(&engine->lock);
+	gs_error_destroy(err);
+}
+
+const struct gs_error *gs_engine_error(struct gs_engine *engine)
+{
+	pthread_mutex_lock(&engine->lock);
+
+	const struct gs_error *err = engine->error;
+
+	pthread_mutex_unlock(&engine->lock);
+	return err;
 }
 
 static struct gs_error *no_mailbox(void)

@@ -114,6 +114,8 @@ struct gs_engine {
 	struct loaded *loaded;
 	struct gs_detector *detectors;
 	bool running;
+	// Why they no longer run; NULL: nothing has failed.
+	struct gs_error *error;
 
 	// Records are delivered from one thread at a time.
 	pthread_mutex_t deliver_lock;
@@ -124,6 +126,10 @@ struct gs_engine {
 extern const struct engine_ops cpu_ops, cuda_ops;
 
 uint64_t clock_ns(clockid_t clock);
+
+// Detectors that ran by themselves have ended because of @err, which this takes over; NULL: nothing. The first one is
+// kept for gs_engine_error().
+void engine_fail(struct gs_engine *engine, struct gs_error *err);
 
 // A condition that waits on CLOCK_MONOTONIC.
 void cond_init(pthread_cond_t *cond);

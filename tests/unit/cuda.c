@@ -334,6 +334,34 @@ static void detectors_run_by_themselves(void **state)
 	gs_engine_destroy(engine);
 }
 
+static void failures_of_running_kernels_are_reported(void **state)
+{
+	struct gs_engine *engine = created();
+	const struct gs_error *err = NULL;
+	struct seen seen = {};
+
+	(void)state;
+	add(engine, COUNTER);
+	assert_null(gs_engine_start(engine, see, &seen));
+	wait_for(&seen.count, 3);
+	assert_null(gs_engine_error(engine));
+	fake->fail_with = CUDA_ILLEGAL_ADDRESS;
+	fake->fail_at = 1;
+	__atomic_store_n(&fake->fail_symbol, "cuMemcpyDtoHAsync_v2", __ATOMIC_RELEASE);
+	for (int i = 0; i < 1000 && !err; i++) {
+		usleep(5000);
+		err = gs_engine_error(engine);
+	}
+	assert_non_null(err);
+	assert_int_equal(err->code, GS_ERROR_ENGINE);
+	assert_non_null(strstr(err->message, "CUDA_ERROR_OF_A_TEST, 700"));
+	gs_engine_stop(engine);
+	// What ended the last time is no reason not to begin again.
+	assert_null(gs_engine_start(engine, see, &seen));
+	assert_null(gs_engine_error(engine));
+	gs_engine_destroy(engine);
+}
+
 static void unusable_gpus_are_refused(void **state)
 {
 	(void)state;
@@ -435,6 +463,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(cores_are_copied_if_they_fit, setup, assert_clean),
 		cmocka_unit_test_setup_teardown(runs_give_what_the_cpu_gives, setup, assert_clean),
 		cmocka_unit_test_setup_teardown(detectors_run_by_themselves, setup, assert_clean),
+		cmocka_unit_test_setup_teardown(failures_of_running_kernels_are_reported, setup,
+						assert_clean),
 		cmocka_unit_test_setup_teardown(unusable_gpus_are_refused, setup, assert_clean),
 		cmocka_unit_test_setup(every_call_may_fail, setup),
 	};
