@@ -39,9 +39,19 @@ struct gs_mailbox_writer {
 	uint64_t metrics;
 };
 
+/** What a loop is told. */
+enum gs_control_stop {
+	GS_CONTROL_RUN = 0,
+	/** Return. */
+	GS_CONTROL_STOP = 1,
+};
+
 /** A detector that runs by itself. */
 struct gs_control {
-	/** Non-zero: return. The engine's; all else is the loop's once it is launched. */
+	/**
+	 * GS_CONTROL_RUN, GS_CONTROL_STOP, or more: wait between two runs until this says something else, or so many
+	 * nanoseconds have passed. The engine's; all else is the loop's once it is launched.
+	 */
 	uint64_t stop;
 	/** Nanoseconds from the start of one run to the start of the next. */
 	uint64_t period_ns;
@@ -56,6 +66,8 @@ struct gs_control {
 	uint64_t kick;
 	/** The one that the last run, or the run that is going on, has fulfilled. */
 	uint64_t kicked;
+	/** Non-zero: it waits, as @ref stop asks. */
+	uint64_t parked;
 };
 
 /** What the supervisor knows of a monitor. */

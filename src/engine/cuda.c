@@ -50,22 +50,35 @@ static void cuda_destroy(struct gs_engine *engine)
 
 	// Kernels that do not return hold all of the GPU's memory that they use until this process
 	// ends, and calls that free it would wait for them.
-	if (cuda_idle(cuda)) {
-		if (cuda->context && !cuda->api.context_push(cuda->context)) {
-			cuda_mailbox_close(cuda);
-			cuda_memory_close(cuda);
-			cuda_leave(cuda);
-		} else {
-			// Nothing was taken yet, or nothing can be given back.
-			free(cuda->memory.segments);
-			free(cuda->memory.registrations);
-		}
-		cuda_device_close(cuda);
+	bool idle = cuda_idle(cuda);
+	bool entered = idle && cuda->context && !cuda->api.context_push(cuda->context);
+
+	cuda_mailbox_close(cuda, entered);
+	cuda_memory_close(cuda, entered);
+	if (entered) {
+		cuda_release(cuda);
+		cuda_leave(cuda);
 	}
+	if (idle)
+		cuda_device_close(cuda);
+	free(cuda->blocks);
+	free(cuda->old_modules);
 	pthread_cond_destroy(&cuda->reader_wake);
 	pthread_mutex_destroy(&cuda->reader_lock);
 	pthread_mutex_destroy(&cuda->lock);
 	free(cuda);
+}
+
+// Threads of the largest block among a file's detectors.
+static uint32_t max_threads(const struct gs_fat *fat)
+{
+	uint32_t max = 1;
+
+	for (uint32_t i = 0; i < fat->header->detectors.count; i++) {
+		if (fat->detectors[i].threads > max)
+			max = fat->detectors[i].threads;
+	}
+	return max;
 }
 
 static struct gs_error *load_ptx(struct cuda *cuda, struct loaded *loaded,
@@ -74,7 +87,7 @@ static struct gs_error *load_ptx(struct cuda *cuda, struct loaded *loaded,
 	const struct gs_fat *fat = loaded->fat;
 
 	module->used = false;
-	return cuda_module_load(cuda, fat->path, fat->ptx, &module->module);
+	return cuda_module_load(cuda, fat->path, fat->ptx, max_threads(fat), &module->module);
 }
 
 static struct gs_error *load(struct cuda *cuda, struct loaded *loaded, struct cuda_module *module)
@@ -120,10 +133,11 @@ static void cuda_unload(struct gs_engine *engine, struct loaded *loaded)
 	struct cuda *cuda = engine->priv;
 	struct cuda_module *module = loaded->code;
 
-	if (cuda_idle(cuda) && !cuda->api.context_push(cuda->context)) {
+	if (!cuda->api.context_push(cuda->context)) {
+		pthread_mutex_lock(&cuda->lock);
 		cuda_free(cuda, &module->slots);
-		if (module->module)
-			cuda->api.module_unload(module->module);
+		cuda_module_unload(cuda, &module->module);
+		pthread_mutex_unlock(&cuda->lock);
 		cuda_leave(cuda);
 	}
 	free(module);
@@ -154,9 +168,16 @@ static struct gs_error *find_entries(struct cuda *cuda, struct gs_detector *dete
 static struct gs_error *add(struct cuda *cuda, struct gs_detector *detector,
 			    struct cuda_detector *mine)
 {
+	const struct gs_fat_detector *fat = &detector->loaded->fat->detectors[detector->index];
 	struct gs_error *err = find_entries(cuda, detector);
 
+	mine->threads = fat->threads;
+	mine->blocks = fat->blocks;
 	mine->out_size = detector->ctx->out_size;
+	if (!err)
+		err = cuda_check_stuck(cuda);
+	if (!err)
+		err = cuda_fit(cuda, detector);
 	if (!err)
 		err = cuda_alloc(cuda, "a detector's context", sizeof(struct gs_ctx), &mine->ctx);
 	if (!err)
@@ -196,22 +217,27 @@ static void cuda_remove(struct gs_detector *detector)
 {
 	struct cuda *cuda = detector->engine->priv;
 	struct cuda_detector *mine = detector->code;
+	bool entered;
 
 	if (!mine)
 		return;
-	cuda->stuck |= mine->launched;
-	if (cuda_idle(cuda) && !cuda->api.context_push(cuda->context)) {
+	entered = !cuda->api.context_push(cuda->context);
+	if (entered)
 		cuda_loop_remove(detector);
-		pthread_mutex_lock(&cuda->lock);
+	cuda_loop_forget(detector);
+	pthread_mutex_lock(&cuda->lock);
+	// A kernel that does not return keeps what it uses.
+	cuda->stuck |= mine->launched;
+	if (entered && !mine->launched) {
 		cuda_free(cuda, &mine->ctx);
 		cuda_free(cuda, &mine->out);
 		cuda_free(cuda, &mine->control);
 		if (mine->stream)
 			cuda->api.stream_destroy(mine->stream);
-		pthread_mutex_unlock(&cuda->lock);
-		cuda_leave(cuda);
 	}
-	cuda_loop_forget(detector);
+	pthread_mutex_unlock(&cuda->lock);
+	if (entered)
+		cuda_leave(cuda);
 	free(mine);
 }
 
@@ -221,7 +247,7 @@ static struct gs_error *run(struct cuda *cuda, struct gs_detector *detector)
 	const struct cuda_module *module = detector->loaded->code;
 	struct gs_ctx *ctx = detector->ctx;
 	uint64_t slots = ctx->slots, out = ctx->out;
-	uint32_t out_size = ctx->out_size;
+	uint32_t out_size = ctx->out_size, threads = ctx->threads, blocks = ctx->blocks;
 	void *parameters[] = { &mine->ctx };
 	struct gs_error *err = NULL;
 
@@ -238,15 +264,20 @@ static struct gs_error *run(struct cuda *cuda, struct gs_detector *detector)
 	ctx->map = cuda->memory.map;
 	ctx->slots = module->slots;
 	ctx->out = mine->out;
+	ctx->threads = mine->threads;
+	ctx->blocks = mine->blocks;
 	err = cuda_write(cuda, mine->ctx, ctx, CTX_SIZE);
 	if (!err)
-		err = cuda_launch(cuda, mine->run, 1, cuda->stream, parameters, detector->name);
+		err = cuda_launch(cuda, mine->run, mine->threads, mine->blocks, cuda->stream,
+				  parameters, detector->name);
 	if (!err)
 		err = cuda_read(cuda, ctx, mine->ctx, CTX_SIZE);
 	ctx->map = 0;
 	ctx->slots = slots;
 	ctx->out = out;
 	ctx->out_size = out_size;
+	ctx->threads = threads;
+	ctx->blocks = blocks;
 	if (ctx->out_used > out_size)
 		ctx->out_used = out_size;
 	if (err) {
@@ -299,8 +330,7 @@ static struct gs_error *cuda_restore(struct gs_engine *engine, struct loaded *lo
 	if (err)
 		return err;
 	pthread_mutex_lock(&cuda->lock);
-	if (module->module)
-		cuda->api.module_unload(module->module);
+	cuda_module_unload(cuda, &module->module);
 	err = load_ptx(cuda, loaded, module);
 	for (struct gs_detector *d = engine->detectors; d && !err; d = d->next) {
 		if (d->loaded == loaded)
@@ -336,7 +366,6 @@ const struct engine_ops cuda_ops = {
 	.save = cuda_save,
 	.restore = cuda_restore,
 	.start = cuda_start,
-	.pause = cuda_pause,
 	.stop = cuda_stop,
 	.heartbeat = cuda_heartbeat,
 	.row = cuda_row,

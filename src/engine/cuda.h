@@ -43,9 +43,22 @@ struct cuda_memory {
 	uint64_t bytes;
 };
 
+// A piece of GPU memory.
+struct cuda_block {
+	cuda_address address;
+	size_t size;
+	// Nobody uses it; it goes back to the driver when no kernel runs.
+	bool kept;
+};
+
 // A detector's side; gs_detector.code.
 struct cuda_detector {
 	struct CUfunc_st *run, *loop;
+	// Of a block, and how many of these.
+	uint32_t threads, blocks;
+	// Bytes of local memory that a thread of the loop takes; part of the GPU that all of it takes (cuda_fit.c).
+	uint32_t local_size;
+	uint64_t share;
 	// Context and record buffer for both ways to run.
 	cuda_address ctx, out, control;
 	uint64_t out_size;
@@ -69,13 +82,21 @@ struct cuda {
 	int device;
 	// nvidia-smi's name, capability, version of CUDA.
 	char description[192];
-	bool read_only;
+	bool read_only, cooperative;
+	// Of a processor, and how many processors there are.
+	int max_registers, processors;
 	struct CUctx_st *context;
 	// Copies, and runs that end.
 	struct CUstream_st *stream;
 	// One thread at a time uses it.
 	pthread_mutex_t lock;
 	struct cuda_memory memory;
+	// GPU memory that this engine holds, in no order.
+	struct cuda_block *blocks;
+	size_t block_count, block_capacity;
+	// Unloaded when no kernel runs.
+	struct CUmod_st **old_modules;
+	size_t old_module_count, old_module_capacity;
 
 	struct CUmod_st *supervisor_module;
 	struct CUfunc_st *supervisor_function, *clock_function;
@@ -84,8 +105,12 @@ struct cuda {
 	cuda_address mailbox, crc32c, supervisor;
 	struct CUstream_st *supervisor_stream;
 	struct gs_mailbox_header header;
-	// Kernels run, or may.
-	bool launched;
+	// Kernels run, or may; the supervisor does.
+	bool launched, supervised;
+	// The supervisor's structure in GPU memory holds something.
+	bool supervisor_filled;
+	// The most local memory a thread for which the driver has made room.
+	uint32_t local_size;
 	// A detector was removed whose kernel does not return: nothing is given back any more.
 	bool stuck;
 	// Reads the mailbox, and delivers what it finds.
@@ -99,6 +124,8 @@ struct cuda {
 	pthread_cond_t reader_wake;
 	struct gs_detector *rows[GS_MAILBOX_DETECTORS];
 	uint64_t delivered[GS_MAILBOX_DETECTORS];
+	// Records that did not fit so far; bit N: more of them since detector N's buffer was last looked at.
+	uint64_t lost[GS_MAILBOX_DETECTORS], short_of_room;
 };
 
 // The driver's context belongs to a thread between these.
@@ -116,30 +143,38 @@ struct gs_error *cuda_probe(struct cuda *cuda);
 // Take it into use; cuda_device_close() ends also what was half opened.
 struct gs_error *cuda_device_open(struct cuda *cuda);
 void cuda_device_close(struct cuda *cuda);
-struct gs_error *cuda_module_load(struct cuda *cuda, const char *what, const char *ptx,
-				  struct CUmod_st **ret);
 
+// @threads: of the largest block that a kernel of the module is launched with. Kernels that run are ended for
+// it: cuda_kernels_start() launches them again.
+struct gs_error *cuda_module_load(struct cuda *cuda, const char *what, const char *ptx,
+				  uint32_t threads, struct CUmod_st **ret);
+void cuda_module_unload(struct cuda *cuda, struct CUmod_st **module);
+
+// Memory, also while kernels run.
 struct gs_error *cuda_alloc(struct cuda *cuda, const char *what, size_t size, cuda_address *ret);
 void cuda_free(struct cuda *cuda, cuda_address *address);
 // Both end when the bytes are there.
 struct gs_error *cuda_write(struct cuda *cuda, cuda_address to, const void *from, size_t size);
 struct gs_error *cuda_read(struct cuda *cuda, void *to, cuda_address from, size_t size);
 struct gs_error *cuda_zero(struct cuda *cuda, cuda_address to, size_t size);
-// One block of a kernel.
+// Several blocks run at the same time, or not at all.
 struct gs_error *cuda_launch(struct cuda *cuda, struct CUfunc_st *function, uint32_t threads,
-			     struct CUstream_st *stream, void **parameters, const char *what);
+			     uint32_t blocks, struct CUstream_st *stream, void **parameters,
+			     const char *what);
 // What the GPU's clock shows when ours shows the time since the epoch, as a difference.
 struct gs_error *cuda_wall_offset(struct cuda *cuda, int64_t *ret);
 
-struct gs_error *cuda_memory_open(struct cuda *cuda);
-// Pages that came into being since: are there any? Registers them, while no kernel runs.
-bool cuda_memory_grown(struct cuda *cuda);
-struct gs_error *cuda_memory_refresh(struct cuda *cuda);
-void cuda_memory_close(struct cuda *cuda);
+// Refuse a detector that the GPU does not take, and fill in what it takes.
+struct gs_error *cuda_fit(struct cuda *cuda, struct gs_detector *detector);
 
-// Launch everything, and end it: the kernels return, their state stays.
+struct gs_error *cuda_memory_open(struct cuda *cuda);
+// Registers pages that came into being since. Kernels that run see them.
+struct gs_error *cuda_memory_refresh(struct cuda *cuda);
+// @entered: in the context; else nothing can be given back to the driver.
+void cuda_memory_close(struct cuda *cuda, bool entered);
+
+// Launch whatever does not run yet, and end everything: the kernels return, their state stays.
 struct gs_error *cuda_start(struct gs_engine *engine);
-struct gs_error *cuda_pause(struct gs_engine *engine);
 void cuda_stop(struct gs_engine *engine);
 struct gs_error *cuda_heartbeat(struct gs_engine *engine, struct gs_mailbox_heartbeat *ret);
 struct gs_error *cuda_row(struct gs_engine *engine, uint32_t index,

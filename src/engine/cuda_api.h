@@ -13,6 +13,7 @@
 struct CUctx_st;
 struct CUmod_st;
 struct CUfunc_st;
+struct CUlinkState_st;
 struct CUstream_st;
 
 typedef unsigned long long cuda_address;
@@ -40,9 +41,12 @@ enum cuda_result {
 };
 
 enum cuda_attribute {
+	CUDA_ATTRIBUTE_MAX_REGISTERS = 12,
+	CUDA_ATTRIBUTE_PROCESSORS = 16,
 	CUDA_ATTRIBUTE_COMPUTE_MODE = 20,
 	CUDA_ATTRIBUTE_MAJOR = 75,
 	CUDA_ATTRIBUTE_MINOR = 76,
+	CUDA_ATTRIBUTE_COOPERATIVE_LAUNCH = 95,
 	CUDA_ATTRIBUTE_HOST_REGISTER = 99,
 	CUDA_ATTRIBUTE_READ_ONLY_REGISTER = 113,
 };
@@ -58,10 +62,15 @@ enum {
 	CUDA_REGISTER_DEVICEMAP = 0x02,
 	CUDA_REGISTER_READ_ONLY = 0x08,
 
+	CUDA_JIT_MAX_REGISTERS = 0,
 	CUDA_JIT_ERROR_LOG = 5,
 	CUDA_JIT_ERROR_LOG_SIZE = 6,
+	CUDA_JIT_INPUT_PTX = 1,
 
+	CUDA_FUNCTION_MAX_THREADS = 0,
+	CUDA_FUNCTION_SHARED_SIZE = 1,
 	CUDA_FUNCTION_LOCAL_SIZE = 3,
+	CUDA_FUNCTION_REGISTERS = 4,
 };
 
 // X(member, symbol, parameters): all return CUresult, which is an unsigned int in both ABIs. Symbols are
@@ -86,8 +95,18 @@ enum {
 	X(module_unload, cuModuleUnload, (struct CUmod_st * module))                               \
 	X(module_function, cuModuleGetFunction,                                                    \
 	  (struct CUfunc_st * *ret, struct CUmod_st * module, const char *name))                   \
+	X(link_create, cuLinkCreate_v2,                                                            \
+	  (unsigned int count, unsigned int *options, void **values, struct CUlinkState_st **ret)) \
+	X(link_add, cuLinkAddData_v2,                                                              \
+	  (struct CUlinkState_st * link, unsigned int type, void *data, size_t size,               \
+	   const char *name, unsigned int count, unsigned int *options, void **values))            \
+	X(link_complete, cuLinkComplete,                                                           \
+	  (struct CUlinkState_st * link, void **ret, size_t *size_ret))                            \
+	X(link_destroy, cuLinkDestroy, (struct CUlinkState_st * link))                             \
 	X(function_attribute, cuFuncGetAttribute,                                                  \
 	  (int *ret, unsigned int attribute, struct CUfunc_st *function))                          \
+	X(occupancy, cuOccupancyMaxActiveBlocksPerMultiprocessor,                                  \
+	  (int *ret, struct CUfunc_st *function, int threads, size_t shared))                      \
 	X(memory_info, cuMemGetInfo_v2, (size_t *free, size_t *total))                             \
 	X(memory_alloc, cuMemAlloc_v2, (cuda_address * ret, size_t size))                          \
 	X(memory_free, cuMemFree_v2, (cuda_address address))                                       \
@@ -108,7 +127,11 @@ enum {
 	X(launch, cuLaunchKernel,                                                                  \
 	  (struct CUfunc_st * function, unsigned int grid_x, unsigned int grid_y,                  \
 	   unsigned int grid_z, unsigned int block_x, unsigned int block_y, unsigned int block_z,  \
-	   unsigned int shared, struct CUstream_st *stream, void **parameters, void **extra))
+	   unsigned int shared, struct CUstream_st *stream, void **parameters, void **extra))      \
+	X(launch_cooperative, cuLaunchCooperativeKernel,                                           \
+	  (struct CUfunc_st * function, unsigned int grid_x, unsigned int grid_y,                  \
+	   unsigned int grid_z, unsigned int block_x, unsigned int block_y, unsigned int block_z,  \
+	   unsigned int shared, struct CUstream_st *stream, void **parameters))
 
 struct cuda_api {
 	void *library;

@@ -22,7 +22,7 @@ static struct gs_error *attribute(struct cuda *cuda, enum cuda_attribute which, 
 static struct gs_error *check_device(struct cuda *cuda, int version)
 {
 	char name[96] = "";
-	int major = 0, minor = 0, mode = 0, registers = 0, read_only = 0;
+	int major = 0, minor = 0, mode = 0, registers = 0, read_only = 0, cooperative = 0;
 	struct gs_error *err =
 		cuda_error(&cuda->api, cuda->api.device_name(name, sizeof(name) - 1, cuda->device),
 			   "cannot ask the GPU for its name");
@@ -35,12 +35,19 @@ static struct gs_error *check_device(struct cuda *cuda, int version)
 		err = attribute(cuda, CUDA_ATTRIBUTE_COMPUTE_MODE, &mode);
 	if (!err)
 		err = attribute(cuda, CUDA_ATTRIBUTE_HOST_REGISTER, &registers);
+	if (!err)
+		err = attribute(cuda, CUDA_ATTRIBUTE_PROCESSORS, &cuda->processors);
+	if (!err)
+		err = attribute(cuda, CUDA_ATTRIBUTE_MAX_REGISTERS, &cuda->max_registers);
+	if (!err)
+		err = attribute(cuda, CUDA_ATTRIBUTE_COOPERATIVE_LAUNCH, &cooperative);
 	if (err)
 		return err;
 	// Older drivers do not know this question.
 	if (cuda->api.device_attribute(&read_only, CUDA_ATTRIBUTE_READ_ONLY_REGISTER, cuda->device))
 		read_only = 0;
 	cuda->read_only = read_only;
+	cuda->cooperative = cooperative;
 	snprintf(cuda->description, sizeof(cuda->description),
 		 "%s, compute capability %d.%d, CUDA %d.%d", name, major, minor, version / 1000,
 		 version % 1000 / 10);
@@ -136,7 +143,7 @@ struct gs_error *cuda_device_open(struct cuda *cuda)
 			 "cannot create a stream");
 	if (!err)
 		err = cuda_module_load(cuda, "the supervisor", supervisor_ptx,
-				       &cuda->supervisor_module);
+				       GS_SUPERVISOR_THREADS, &cuda->supervisor_module);
 	if (!err)
 		err = function(cuda, "gs_supervisor", &cuda->supervisor_function);
 	if (!err)
@@ -149,8 +156,7 @@ void cuda_device_close(struct cuda *cuda)
 {
 	if (cuda->context) {
 		if (!cuda->api.context_push(cuda->context)) {
-			if (cuda->supervisor_module)
-				cuda->api.module_unload(cuda->supervisor_module);
+			cuda_module_unload(cuda, &cuda->supervisor_module);
 			if (cuda->stream)
 				cuda->api.stream_destroy(cuda->stream);
 			cuda_leave(cuda);
@@ -158,39 +164,6 @@ void cuda_device_close(struct cuda *cuda)
 		cuda->api.context_release(cuda->device);
 	}
 	cuda_api_close(&cuda->api);
-}
-
-struct gs_error *cuda_module_load(struct cuda *cuda, const char *what, const char *ptx,
-				  struct CUmod_st **ret)
-{
-	char log[1024] = "";
-	unsigned int options[] = { CUDA_JIT_ERROR_LOG, CUDA_JIT_ERROR_LOG_SIZE };
-	void *values[] = { log, (void *)(uintptr_t)(sizeof(log) - 1) };
-	unsigned int result = cuda->api.module_load(ret, ptx, 2, options, values);
-
-	if (!result)
-		return NULL;
-	*ret = NULL;
-	log[strcspn(log, "\n")] = '\0';
-	return cuda_error(&cuda->api, result, "%s: the driver does not compile its PTX%s%s", what,
-			  *log ? ": " : "", log);
-}
-
-struct gs_error *cuda_alloc(struct cuda *cuda, const char *what, size_t size, cuda_address *ret)
-{
-	struct gs_error *err = cuda_error(&cuda->api, cuda->api.memory_alloc(ret, size ? size : 1),
-					  "no %zu bytes of GPU memory for %s", size, what);
-
-	if (err)
-		*ret = 0;
-	return err;
-}
-
-void cuda_free(struct cuda *cuda, cuda_address *address)
-{
-	if (*address)
-		cuda->api.memory_free(*address);
-	*address = 0;
 }
 
 static struct gs_error *finish(struct cuda *cuda, unsigned int result, const char *what)
@@ -223,12 +196,17 @@ struct gs_error *cuda_zero(struct cuda *cuda, cuda_address to, size_t size)
 }
 
 struct gs_error *cuda_launch(struct cuda *cuda, struct CUfunc_st *kernel, uint32_t threads,
-			     struct CUstream_st *stream, void **parameters, const char *what)
+			     uint32_t blocks, struct CUstream_st *stream, void **parameters,
+			     const char *what)
 {
-	return cuda_error(
-		&cuda->api,
-		cuda->api.launch(kernel, 1, 1, 1, threads, 1, 1, 0, stream, parameters, NULL),
-		"%s: cannot be launched", what);
+	// Blocks wait for each other: all of them have a place on the GPU, or the launch fails.
+	unsigned int result = blocks > 1
+				      ? cuda->api.launch_cooperative(kernel, blocks, 1, 1, threads,
+								     1, 1, 0, stream, parameters)
+				      : cuda->api.launch(kernel, 1, 1, 1, threads, 1, 1, 0, stream,
+							 parameters, NULL);
+
+	return cuda_error(&cuda->api, result, "%s: cannot be launched", what);
 }
 
 struct gs_error *cuda_wall_offset(struct cuda *cuda, int64_t *ret)
@@ -242,7 +220,7 @@ struct gs_error *cuda_wall_offset(struct cuda *cuda, int64_t *ret)
 	for (int i = 0; i < 5 && !err; i++) {
 		uint64_t gpu, before = clock_ns(CLOCK_REALTIME);
 
-		err = cuda_launch(cuda, cuda->clock_function, 1, cuda->stream, parameters,
+		err = cuda_launch(cuda, cuda->clock_function, 1, 1, cuda->stream, parameters,
 				  "the clock");
 		if (!err)
 			err = finish(cuda, 0, "reading the GPU's clock");

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels that never return: what each is given, their launch and their end.
+// Kernels that never return: what each is given, and its launch.
 //
 // After the launch the GPU needs neither the driver nor this process. Everything that a loop knows lies
 // in GPU memory, so that one which was told to return goes on where it was when it is launched again.
 #include <string.h>
-#include <time.h>
 
 #include "engine/cuda_loop.h"
 #include "mailbox/layout.h"
@@ -15,8 +14,6 @@
 // A run that takes so long, and so many periods, has stalled.
 #define STALL_NS SECOND
 #define STALL_PERIODS 10
-// Kernels look at their flag at least once a millisecond, unless they are in a run.
-#define STOP_NS (10 * SECOND)
 
 // A detector's first launch: its row, its control, its context.
 static struct gs_error *prepare(struct cuda *cuda, struct gs_detector *detector)
@@ -34,7 +31,7 @@ static struct gs_error *prepare(struct cuda *cuda, struct gs_detector *detector)
 				       detector->name, GS_MAILBOX_DETECTORS);
 
 	struct gs_control control = {
-		.stop = 1,
+		.stop = GS_CONTROL_STOP,
 		.period_ns = (uint64_t)detector->period_us * 1000,
 		.budget = detector->budget,
 	};
@@ -43,8 +40,8 @@ static struct gs_error *prepare(struct cuda *cuda, struct gs_detector *detector)
 		.slots = module->slots,
 		.out = mine->out,
 		.out_size = (uint32_t)mine->out_size,
-		.threads = 1,
-		.blocks = 1,
+		.threads = mine->threads,
+		.blocks = mine->blocks,
 	};
 
 	struct gs_error *err = cuda_mailbox_add(cuda, detector, row, &control.writer);
@@ -59,138 +56,128 @@ static struct gs_error *prepare(struct cuda *cuda, struct gs_detector *detector)
 	pthread_mutex_lock(&cuda->reader_lock);
 	cuda->rows[row] = detector;
 	cuda->delivered[row] = 0;
+	cuda->lost[row] = 0;
 	pthread_mutex_unlock(&cuda->reader_lock);
 	return NULL;
 }
 
-static struct gs_error *prepare_supervisor(struct cuda *cuda)
+static uint64_t stall_ns(const struct gs_detector *detector)
 {
-	_cleanup_free_ struct gs_supervisor *supervisor = calloc(1, sizeof(*supervisor));
+	uint64_t periods = STALL_PERIODS * (uint64_t)detector->period_us * 1000;
 
-	if (!supervisor)
-		return &gs_enomem;
-	supervisor->stop = 1;
+	return periods > STALL_NS ? periods : STALL_NS;
+}
+
+// What the first launch begins with; a later one goes on with what the supervisor knows of monitors.
+static struct gs_error *fill_supervisor(struct cuda *cuda, struct gs_supervisor *supervisor)
+{
+	if (cuda->supervisor_filled)
+		return cuda_read(cuda, supervisor, cuda->supervisor, sizeof(*supervisor));
 	supervisor->period_ns = BEAT_NS;
 	supervisor->map = cuda->memory.map;
 	mailbox_supervisor(supervisor, &cuda->header, cuda->mailbox, cuda->crc32c);
-	for (struct gs_detector *d = cuda->engine->detectors; d; d = d->next) {
-		const struct cuda_detector *mine = d->code;
-		uint64_t periods = STALL_PERIODS * (uint64_t)d->period_us * 1000;
-
-		supervisor->controls[mine->row] = mine->control;
-		supervisor->stall_ns[mine->row] = periods > STALL_NS ? periods : STALL_NS;
-	}
-	return cuda_write(cuda, cuda->supervisor, supervisor, sizeof(*supervisor));
+	return NULL;
 }
 
-static struct gs_error *set_stop(struct cuda *cuda, uint64_t stop)
+static struct gs_error *launch_supervisor(struct cuda *cuda)
 {
-	struct gs_error *err = cuda_write(cuda, cuda->supervisor, &stop, sizeof(stop));
-
-	_Static_assert(offsetof(struct gs_supervisor, stop) == 0, "the flag comes first");
-	_Static_assert(offsetof(struct gs_control, stop) == 0, "the flag comes first");
-	for (struct gs_detector *d = cuda->engine->detectors; d && !err; d = d->next) {
-		const struct cuda_detector *mine = d->code;
-
-		if (mine->row >= 0)
-			err = cuda_write(cuda, mine->control, &stop, sizeof(stop));
-	}
-	return err;
-}
-
-static struct gs_error *launch_all(struct cuda *cuda)
-{
+	_cleanup_free_ struct gs_supervisor *supervisor = calloc(1, sizeof(*supervisor));
 	void *parameters[] = { &cuda->supervisor };
-	struct gs_error *err = cuda_launch(cuda, cuda->supervisor_function, GS_SUPERVISOR_THREADS,
-					   cuda->supervisor_stream, parameters, "the supervisor");
+	struct gs_error *err = supervisor ? fill_supervisor(cuda, supervisor) : &gs_enomem;
 
-	if (!err)
-		cuda->launched = true;
-	for (struct gs_detector *d = cuda->engine->detectors; d && !err; d = d->next) {
-		struct cuda_detector *mine = d->code;
-		struct cuda_module *module = d->loaded->code;
-		void *both[] = { &mine->ctx, &mine->control };
-
-		module->used = true;
-		err = cuda_launch(cuda, mine->loop, 1, mine->stream, both, d->name);
-		mine->launched = !err;
-	}
-	return err;
-}
-
-// Not by cuStreamSynchronize(): a kernel that hangs must not take this process along.
-static struct gs_error *wait_stream(struct cuda *cuda, struct CUstream_st *stream,
-				    uint64_t deadline, const char *what)
-{
-	unsigned int result;
-
-	while ((result = cuda->api.stream_query(stream)) == CUDA_NOT_READY) {
-		if (clock_ns(CLOCK_MONOTONIC) > deadline)
-			return gs_error_create(GS_ERROR_ENGINE,
-					       "%s does not return from the GPU; it is gone when "
-					       "this process ends",
-					       what);
-		nanosleep(&(struct timespec){ .tv_nsec = 200000 }, NULL);
-	}
-	return cuda_error(&cuda->api, result, "%s failed on the GPU", what);
-}
-
-// All kernels that were launched have returned, or an error says which did not.
-static struct gs_error *wait_all(struct cuda *cuda)
-{
-	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + STOP_NS;
-	struct gs_error *first = NULL;
-
-	for (struct gs_detector *d = cuda->engine->detectors; d; d = d->next) {
-		struct cuda_detector *mine = d->code;
-		struct gs_error *err = NULL;
-
-		if (mine->launched)
-			err = wait_stream(cuda, mine->stream, deadline, d->name);
-		if (!err)
-			mine->launched = false;
-		if (first)
-			gs_error_destroy(err);
-		else
-			first = err;
-	}
-
-	struct gs_error *err =
-		wait_stream(cuda, cuda->supervisor_stream, deadline, "the supervisor");
-
-	if (first)
-		gs_error_destroy(err);
-	else
-		first = err;
-	if (!first)
-		cuda->launched = false;
-	return first;
-}
-
-// Much hangs on this: what fails once is tried once more.
-struct gs_error *cuda_kernels_end(struct cuda *cuda)
-{
-	struct gs_error *err = set_stop(cuda, 1);
-
-	if (err) {
-		gs_error_destroy(err);
-		err = set_stop(cuda, 1);
-	}
 	if (err)
 		return err;
-	err = wait_all(cuda);
-	if (err) {
-		gs_error_destroy(err);
-		err = wait_all(cuda);
+	supervisor->stop = GS_CONTROL_RUN;
+	memset(supervisor->controls, 0, sizeof(supervisor->controls));
+	for (struct gs_detector *d = cuda->engine->detectors; d; d = d->next) {
+		const struct cuda_detector *mine = d->code;
+
+		supervisor->controls[mine->row] = mine->control;
+		supervisor->stall_ns[mine->row] = stall_ns(d);
 	}
+	err = cuda_write(cuda, cuda->supervisor, supervisor, sizeof(*supervisor));
+	cuda->supervisor_filled |= !err;
+	if (!err)
+		err = cuda_launch(cuda, cuda->supervisor_function, GS_SUPERVISOR_THREADS, 1,
+				  cuda->supervisor_stream, parameters, "the supervisor");
+	cuda->supervised = !err;
+	cuda->launched |= !err;
 	return err;
 }
 
-struct gs_error *cuda_kernels_resume(struct cuda *cuda)
+// A supervisor that runs already is to watch @detector: its row of the supervisor's tables.
+static struct gs_error *watch(struct cuda *cuda, const struct gs_detector *detector)
 {
-	struct gs_error *err = set_stop(cuda, 0);
+	const struct cuda_detector *mine = detector->code;
+	uint64_t row = (uint64_t)mine->row * sizeof(uint64_t);
+	uint64_t stall = stall_ns(detector);
+	struct gs_error *err =
+		cuda_write(cuda, cuda->supervisor + offsetof(struct gs_supervisor, stall_ns) + row,
+			   &stall, sizeof(stall));
 
-	return err ? err : launch_all(cuda);
+	return err ? err
+		   : cuda_write(cuda,
+				cuda->supervisor + offsetof(struct gs_supervisor, controls) + row,
+				&mine->control, sizeof(mine->control));
+}
+
+void cuda_kernels_unwatch(struct cuda *cuda, const struct gs_detector *detector)
+{
+	const struct cuda_detector *mine = detector->code;
+	const uint64_t none = 0;
+
+	if (cuda->supervised && mine->row >= 0)
+		gs_error_destroy(cuda_write(cuda,
+					    cuda->supervisor +
+						    offsetof(struct gs_supervisor, controls) +
+						    (uint64_t)mine->row * sizeof(none),
+					    &none, sizeof(none)));
+}
+
+static struct gs_error *launch_loop(struct cuda *cuda, struct gs_detector *detector, uint64_t stop)
+{
+	struct cuda_detector *mine = detector->code;
+	struct cuda_module *module = detector->loaded->code;
+	void *parameters[] = { &mine->ctx, &mine->control };
+	struct gs_error *err = cuda_write(cuda, mine->control, &stop, sizeof(stop));
+
+	if (err)
+		return err;
+	module->used = true;
+	err = cuda_launch(cuda, mine->loop, mine->threads, mine->blocks, mine->stream, parameters,
+			  detector->name);
+	mine->launched = !err;
+	cuda->launched |= !err;
+	return err;
+}
+
+static bool needs_room(const struct cuda *cuda, const struct gs_detector *detector)
+{
+	const struct cuda_detector *mine = detector->code;
+
+	return !mine->launched && mine->local_size > cuda->local_size;
+}
+
+// Each kernel that needs more local memory than any before is launched once while nothing else runs, and returns at
+// once: the driver makes room for it, which it would not do beside others.
+static struct gs_error *rehearse(struct cuda *cuda)
+{
+	struct gs_error *err = NULL;
+
+	for (struct gs_detector *d = cuda->engine->detectors; d && !err; d = d->next) {
+		const struct cuda_detector *mine = d->code;
+
+		if (!needs_room(cuda, d))
+			continue;
+		err = cuda_quiet(cuda);
+		if (!err)
+			err = launch_loop(cuda, d, GS_CONTROL_STOP);
+		if (!err)
+			err = cuda_kernels_end(cuda);
+		if (!err)
+			cuda->local_size = mine->local_size;
+	}
+	return err;
 }
 
 struct gs_error *cuda_kernels_start(struct cuda *cuda)
@@ -199,21 +186,62 @@ struct gs_error *cuda_kernels_start(struct cuda *cuda)
 
 	for (struct gs_detector *d = cuda->engine->detectors; d && !err; d = d->next)
 		err = prepare(cuda, d);
-	if (!err)
+	if (!err && !cuda->launched)
 		err = cuda_memory_refresh(cuda);
 	if (!err)
-		err = prepare_supervisor(cuda);
-	if (!err)
-		err = set_stop(cuda, 1);
-	// A rehearsal: every kernel returns at once. The driver makes room for the local memory of the
-	// largest, for which it would wait until all others have ended.
-	if (!err)
-		err = launch_all(cuda);
-	if (!err)
-		err = wait_all(cuda);
-	if (!err)
-		err = cuda_kernels_resume(cuda);
-	if (err && cuda->launched)
-		gs_error_destroy(cuda_kernels_end(cuda));
+		err = rehearse(cuda);
+
+	bool supervised = cuda->supervised;
+
+	if (!err && !supervised)
+		err = launch_supervisor(cuda);
+	for (struct gs_detector *d = cuda->engine->detectors; d && !err; d = d->next) {
+		const struct cuda_detector *mine = d->code;
+
+		if (mine->launched)
+			continue;
+		err = launch_loop(cuda, d, GS_CONTROL_RUN);
+		if (!err && supervised)
+			err = watch(cuda, d);
+	}
 	return err;
+}
+
+struct gs_error *cuda_kernels_grow(struct cuda *cuda, struct gs_detector *detector)
+{
+	struct cuda_detector *mine = detector->code;
+	struct gs_ctx ctx = { .out_size = (uint32_t)mine->out_size * 2 };
+	const size_t at = offsetof(struct gs_ctx, out);
+	cuda_address out = 0;
+
+	if (!mine->launched || mine->out_size * 2 > MAX_OUTPUT)
+		return NULL;
+
+	struct gs_error *err = cuda_alloc(cuda, "a detector's records", ctx.out_size, &out);
+
+	if (!err)
+		err = cuda_kernels_park(cuda, detector);
+	// Tried again when it loses more.
+	if (err) {
+		gs_error_destroy(err);
+		cuda_free(cuda, &out);
+		return NULL;
+	}
+	ctx.out = out;
+	err = cuda_kernels_end_one(cuda, detector);
+	if (!err)
+		err = cuda_write(cuda, mine->ctx + at, (const char *)&ctx + at,
+				 offsetof(struct gs_ctx, out_used) - at);
+	if (err) {
+		cuda_free(cuda, &out);
+		return err;
+	}
+	// What did not fit into the old buffer says nothing about the new one.
+	pthread_mutex_lock(&cuda->reader_lock);
+	gs_error_destroy(cuda_mailbox_read_lost(cuda, mine->row, &cuda->lost[mine->row]));
+	pthread_mutex_unlock(&cuda->reader_lock);
+	cuda_free(cuda, &mine->out);
+	mine->out = out;
+	mine->out_size = ctx.out_size;
+	return launch_loop(cuda, detector, GS_CONTROL_RUN);
 }

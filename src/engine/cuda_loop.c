@@ -1,31 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Detectors that run by themselves: start, end, and the pauses between.
-//
-// What needs the driver, such as adding a detector, may wait for all kernels to end; so they are told to
-// return first, and launched again afterwards.
+// Detectors that run by themselves: start, end, and the end of one of them.
 #include <string.h>
 
 #include "engine/cuda_loop.h"
-
-struct gs_error *cuda_loop_refresh(struct cuda *cuda, bool *done_ret)
-{
-	struct gs_error *err = NULL;
-
-	*done_ret = false;
-	pthread_mutex_lock(&cuda->lock);
-	if (cuda->launched && cuda_memory_grown(cuda)) {
-		*done_ret = true;
-		err = cuda_kernels_end(cuda);
-		// What cannot be registered stays unreadable, and shows as faults of the detectors
-		// that want it.
-		if (!err)
-			gs_error_destroy(cuda_memory_refresh(cuda));
-		if (!err)
-			err = cuda_kernels_resume(cuda);
-	}
-	pthread_mutex_unlock(&cuda->lock);
-	return err;
-}
 
 struct gs_error *cuda_start(struct gs_engine *engine)
 {
@@ -41,15 +18,11 @@ struct gs_error *cuda_start(struct gs_engine *engine)
 	return err ? err : cuda_reader_start(cuda);
 }
 
-struct gs_error *cuda_pause(struct gs_engine *engine)
+static struct gs_error *end(struct cuda *cuda)
 {
-	struct cuda *cuda = engine->priv;
-	struct gs_error *err;
+	struct gs_error *err = cuda->launched ? cuda_enter(cuda) : NULL;
 
-	if (!cuda->launched)
-		return NULL;
-	err = cuda_enter(cuda);
-	if (err)
+	if (err || !cuda->launched)
 		return err;
 	pthread_mutex_lock(&cuda->lock);
 	err = cuda_kernels_end(cuda);
@@ -61,7 +34,7 @@ struct gs_error *cuda_pause(struct gs_engine *engine)
 void cuda_stop(struct gs_engine *engine)
 {
 	struct cuda *cuda = engine->priv;
-	struct gs_error *err = cuda_pause(engine);
+	struct gs_error *err = end(cuda);
 
 	cuda_reader_stop(cuda);
 	if (!err && cuda->reader)
@@ -95,11 +68,18 @@ void cuda_loop_remove(struct gs_detector *detector)
 
 	if (mine->row < 0)
 		return;
+	pthread_mutex_lock(&cuda->lock);
+	cuda_kernels_unwatch(cuda, detector);
+	engine_fail(detector->engine, cuda_kernels_end_one(cuda, detector));
+	pthread_mutex_unlock(&cuda->lock);
+
 	pthread_mutex_lock(&cuda->reader_lock);
 	if (cuda->reader)
 		gs_error_destroy(cuda_reader_drain(cuda, false));
 	pthread_mutex_unlock(&cuda->reader_lock);
+
 	pthread_mutex_lock(&cuda->lock);
-	gs_error_destroy(cuda_mailbox_remove(cuda, mine->row));
+	if (!mine->launched)
+		gs_error_destroy(cuda_mailbox_remove(cuda, mine->row));
 	pthread_mutex_unlock(&cuda->lock);
 }

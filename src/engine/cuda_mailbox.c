@@ -50,7 +50,7 @@ struct gs_error *cuda_mailbox_open(struct cuda *cuda)
 	if (cuda->reader)
 		return NULL;
 	// After an attempt that failed half way, only what is missing.
-	cuda_mailbox_close(cuda);
+	cuda_mailbox_close(cuda, true);
 	err = fill_header(cuda);
 	if (!err)
 		err = cuda_alloc(cuda, "the mailbox", cuda->header.size, &cuda->mailbox);
@@ -73,10 +73,12 @@ struct gs_error *cuda_mailbox_open(struct cuda *cuda)
 	return err ? err : mailbox_reader_create(read_mailbox, cuda, &cuda->reader);
 }
 
-void cuda_mailbox_close(struct cuda *cuda)
+void cuda_mailbox_close(struct cuda *cuda, bool entered)
 {
 	mailbox_reader_destroy(cuda->reader);
 	cuda->reader = NULL;
+	if (!entered)
+		return;
 	if (cuda->reader_stream)
 		cuda->api.stream_destroy(cuda->reader_stream);
 	if (cuda->supervisor_stream)
@@ -91,6 +93,13 @@ static cuda_address row_address(const struct cuda *cuda, int row)
 {
 	return cuda->mailbox + cuda->header.detectors.offset +
 	       (uint64_t)row * sizeof(struct gs_mailbox_detector);
+}
+
+struct gs_error *cuda_mailbox_read_lost(struct cuda *cuda, int index, uint64_t *ret)
+{
+	return cuda_read(cuda, ret,
+			 row_address(cuda, index) + offsetof(struct gs_mailbox_detector, lost),
+			 sizeof(*ret));
 }
 
 static struct gs_error *write_row(struct cuda *cuda, int index, const char *name,
@@ -111,6 +120,7 @@ struct gs_error *cuda_mailbox_add(struct cuda *cuda, const struct gs_detector *d
 {
 	_cleanup_free_ struct gs_mailbox_formats *formats =
 		formats_make(detector->loaded->fat, mailbox_formats_room(&cuda->header));
+	const struct cuda_detector *mine = detector->code;
 	struct gs_mailbox_detector row;
 
 	if (!formats)
@@ -121,8 +131,8 @@ struct gs_error *cuda_mailbox_add(struct cuda *cuda, const struct gs_detector *d
 		formats, formats->size);
 
 	if (!err)
-		err = write_row(cuda, index, detector->name, detector->period_us, 1, 1, formats,
-				&row);
+		err = write_row(cuda, index, detector->name, detector->period_us, mine->threads,
+				mine->blocks, formats, &row);
 	if (!err)
 		mailbox_writer(ret, &cuda->header, cuda->mailbox, cuda->crc32c, (uint32_t)index,
 			       row.generation);

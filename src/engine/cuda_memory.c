@@ -6,7 +6,7 @@
 // process. Pinning a hole would allocate it, so only pages that are present are registered: as many
 // stretches as there are, since by equal addresses one segment covers them all, and its presence bitmap
 // in GPU memory says which pages the GPU may read. Pages that the target begins to use later are
-// registered when they are found (cuda_loop.c): a look at them until then fails, and is counted.
+// registered when they are found (cuda_reader.c): a look at them until then fails, and is counted.
 #include <inttypes.h>
 #include <string.h>
 
@@ -288,24 +288,6 @@ struct gs_error *cuda_memory_open(struct cuda *cuda)
 	return err ? err : write_map(cuda, segments);
 }
 
-bool cuda_memory_grown(struct cuda *cuda)
-{
-	struct gs_target *target = gs_kernel_target(cuda->engine->kernel);
-	const struct cuda_memory *memory = &cuda->memory;
-	size_t count;
-	const struct gs_segment *segments = gs_target_segments(target, &count);
-	uint64_t begin, end;
-
-	if (gs_target_frozen(target))
-		return false;
-	gs_target_scan(target);
-	for (size_t i = 0; i < memory->count; i++) {
-		if (next_run(&segments[i], &memory->segments[i], 0, &begin, &end))
-			return true;
-	}
-	return false;
-}
-
 struct gs_error *cuda_memory_refresh(struct cuda *cuda)
 {
 	struct gs_target *target = gs_kernel_target(cuda->engine->kernel);
@@ -337,18 +319,21 @@ struct gs_error *cuda_memory_refresh(struct cuda *cuda)
 	return err;
 }
 
-void cuda_memory_close(struct cuda *cuda)
+void cuda_memory_close(struct cuda *cuda, bool entered)
 {
 	struct cuda_memory *memory = &cuda->memory;
 
-	for (size_t i = memory->registration_count; i > 0; i--)
+	for (size_t i = memory->registration_count; entered && i > 0; i--)
 		cuda->api.memory_unregister(memory->registrations[i - 1].address);
 	for (size_t i = 0; i < memory->count; i++) {
-		cuda_free(cuda, &memory->segments[i].copy);
-		cuda_free(cuda, &memory->segments[i].bitmap);
+		if (entered) {
+			cuda_free(cuda, &memory->segments[i].copy);
+			cuda_free(cuda, &memory->segments[i].bitmap);
+		}
 		free(memory->segments[i].readable);
 	}
-	cuda_free(cuda, &memory->map);
+	if (entered)
+		cuda_free(cuda, &memory->map);
 	free(memory->segments);
 	free(memory->registrations);
 	*memory = (struct cuda_memory){};

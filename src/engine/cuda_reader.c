@@ -9,10 +9,8 @@
 // How often the mailbox is read, and the detector table.
 #define POLL_NS (SECOND / 10)
 #define TABLE_NS SECOND
-// How often is looked for pages that the target has begun to use. Registering them may wait for all
-// kernels, so it interrupts these for some milliseconds: each time twice as long to the next.
-#define REFRESH_MIN_NS (5 * SECOND)
-#define REFRESH_MAX_NS (80 * SECOND)
+// How often is looked for pages that the target has begun to use.
+#define REFRESH_NS (5 * SECOND)
 
 static struct gs_error *deliver(void *arg, const struct gs_mailbox_entry *entry, const void *record)
 {
@@ -48,6 +46,9 @@ static struct gs_error *update_stats(struct cuda *cuda, uint32_t index)
 	}
 	if (err)
 		return err;
+	if (row.lost > cuda->lost[index])
+		cuda->short_of_room |= UINT64_C(1) << index;
+	cuda->lost[index] = row.lost;
 	pthread_mutex_lock(&cuda->engine->lock);
 
 	struct gs_run_stats *stats = &detector->stats;
@@ -98,32 +99,56 @@ static bool sleep_until(struct cuda *cuda, uint64_t when)
 	return !cuda->quit;
 }
 
+// What the kernels need of this side. @pages: look for new ones.
+static struct gs_error *tend(struct cuda *cuda, bool pages, uint64_t short_of_room)
+{
+	struct gs_error *err = NULL;
+
+	pthread_mutex_lock(&cuda->lock);
+	// What cannot be registered stays unreadable, and shows as faults of the detectors that want it.
+	if (pages && cuda->launched)
+		gs_error_destroy(cuda_memory_refresh(cuda));
+	for (uint32_t i = 0; i < GS_MAILBOX_DETECTORS && !err; i++) {
+		if (!(short_of_room >> i & 1))
+			continue;
+		pthread_mutex_lock(&cuda->reader_lock);
+
+		// Who removes it waits for cuda->lock.
+		struct gs_detector *detector = cuda->rows[i];
+
+		pthread_mutex_unlock(&cuda->reader_lock);
+		if (detector)
+			err = cuda_kernels_grow(cuda, detector);
+	}
+	pthread_mutex_unlock(&cuda->lock);
+	return err;
+}
+
 static void *read_loop(void *arg)
 {
 	struct cuda *cuda = arg;
-	uint64_t now = clock_ns(CLOCK_MONOTONIC), table = 0;
-	uint64_t interval = REFRESH_MIN_NS, pages = now + interval;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), table = 0, pages = 0;
 	struct gs_error *err = cuda_enter(cuda);
 	bool entered = !err;
 
 	pthread_mutex_lock(&cuda->reader_lock);
 	while (!err && sleep_until(cuda, now + POLL_NS)) {
-		bool rows;
-
 		now = clock_ns(CLOCK_MONOTONIC);
-		rows = now >= table;
-		if (rows)
-			table = now + TABLE_NS;
-		err = cuda_reader_drain(cuda, rows);
-		if (!err && now >= pages) {
-			bool done;
 
+		bool new_table = now >= table, new_pages = now >= pages;
+
+		if (new_table)
+			table = now + TABLE_NS;
+		if (new_pages)
+			pages = now + REFRESH_NS;
+		err = cuda_reader_drain(cuda, new_table);
+		if (!err && (new_pages || cuda->short_of_room)) {
+			uint64_t short_of_room = cuda->short_of_room;
+
+			cuda->short_of_room = 0;
 			pthread_mutex_unlock(&cuda->reader_lock);
-			err = cuda_loop_refresh(cuda, &done);
+			err = tend(cuda, new_pages, short_of_room);
 			pthread_mutex_lock(&cuda->reader_lock);
-			if (done && interval < REFRESH_MAX_NS)
-				interval *= 2;
-			pages = clock_ns(CLOCK_MONOTONIC) + interval;
 		}
 	}
 	pthread_mutex_unlock(&cuda->reader_lock);

@@ -215,12 +215,7 @@ static struct gs_error *detector_init(struct gs_detector *detector,
 	return detector->engine->ops->add(detector);
 }
 
-// Engines without threads here: nothing runs between the two.
-static struct gs_error *pause_all(struct gs_engine *engine)
-{
-	return engine->running && engine->ops->pause ? engine->ops->pause(engine) : NULL;
-}
-
+// Engines without threads here: what was added runs from now on, and so does what was ended to add it.
 static struct gs_error *resume_all(struct gs_engine *engine)
 {
 	return engine->running && engine->ops->start ? engine->ops->start(engine) : NULL;
@@ -277,12 +272,7 @@ struct gs_error *gs_engine_add(struct gs_engine *engine, struct gs_fat *fat, siz
 		return gs_error_create(GS_ERROR_USAGE, "%s has no detector number %zu", fat->path,
 				       index);
 
-	struct gs_error *err = pause_all(engine);
-
-	if (err)
-		return err;
-	err = add(engine, fat, index, &wanted, ret);
-
+	struct gs_error *err = add(engine, fat, index, &wanted, ret);
 	struct gs_error *resume_err = resume_all(engine);
 
 	if (!resume_err)
@@ -300,8 +290,6 @@ void gs_engine_remove(struct gs_engine *engine, struct gs_detector *detector)
 	if (!detector)
 		return;
 	periodic_stop(detector);
-	// Kernels that do not return keep what they use: the engine says so when it stops.
-	gs_error_destroy(pause_all(engine));
 	pthread_mutex_lock(&engine->lock);
 	for (struct gs_detector **p = &engine->detectors; *p; p = &(*p)->next) {
 		if (*p == detector) {

@@ -86,10 +86,9 @@ struct engine_ops {
 	// begins as the first did.
 	bool (*save)(struct loaded *loaded);
 	struct gs_error *(*restore)(struct gs_engine *engine, struct loaded *loaded);
-	// Run all detectors on their periods, and end that. NULL: in threads that call run(). pause()
-	// ends it for a while, so that a detector can come or go; start() goes on.
+	// Run all detectors on their periods, also those that were added since, and end that. NULL: in threads
+	// that call run(). load(), add() and remove() may be called in between.
 	struct gs_error *(*start)(struct gs_engine *engine);
-	struct gs_error *(*pause)(struct gs_engine *engine);
 	void (*stop)(struct gs_engine *engine);
 	// With start: read from the mailbox. @index: row of the detector table.
 	struct gs_error *(*heartbeat)(struct gs_engine *engine, struct gs_mailbox_heartbeat *ret);

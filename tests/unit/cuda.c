@@ -70,12 +70,15 @@ bool gs_target_next_present(struct gs_target *target, uint64_t phys, uint64_t *r
 	return false;
 }
 
-static struct gs_fat *fat;
+// The same file twice: to an engine, two files.
+static struct gs_fat *fat, *other_fat;
 static struct fake_cuda *fake;
 static void (*fake_reset)(void);
 
 struct seen {
 	unsigned int count, findings;
+	// Findings that show what the page holds; the largest first item of a row.
+	unsigned int readable, largest;
 	uint64_t values[2];
 	char text[128];
 };
@@ -88,6 +91,10 @@ static void see(void *arg, const struct gs_record *record)
 	for (size_t i = 0; i < record->count && i < 2; i++)
 		seen->values[i] = record->items[i].u;
 	snprintf(seen->text, sizeof(seen->text), "%s", gs_record_text(record));
+	if (record->kind == GS_RECORD_FINDING && strstr(seen->text, "swapper"))
+		__atomic_fetch_add(&seen->readable, 1, __ATOMIC_RELEASE);
+	if (record->kind == GS_RECORD_ROW && seen->values[0] > seen->largest)
+		__atomic_store_n(&seen->largest, (unsigned int)seen->values[0], __ATOMIC_RELEASE);
 	__atomic_fetch_add(&seen->count, 1, __ATOMIC_RELEASE);
 }
 
@@ -116,6 +123,7 @@ static int assert_clean(void **state)
 	assert_int_equal(fake->allocations, 0);
 	assert_int_equal(fake->registrations, 0);
 	assert_int_equal(fake->modules, 0);
+	assert_int_equal(fake->links, 0);
 	assert_int_equal(fake->streams, 0);
 	assert_int_equal(fake->contexts, 0);
 	assert_int_equal(fake->pushed, 0);
@@ -142,17 +150,22 @@ static struct gs_engine *created(void)
 	return engine;
 }
 
-static struct gs_detector *add(struct gs_engine *engine, size_t index)
+static struct gs_detector *add_every(struct gs_engine *engine, size_t index, uint32_t period_us)
 {
-	struct gs_detector_options options = { .size = sizeof(options),
-					       .budget = 1 << 20,
-					       .output = 1 };
+	struct gs_detector_options options = {
+		.size = sizeof(options), .period_us = period_us, .budget = 1 << 20, .output = 1
+	};
 	struct gs_detector *detector;
 	struct gs_error *err = gs_engine_add(engine, fat, index, &options, &detector);
 
 	if (err)
 		fail_msg("%s", err->message);
 	return detector;
+}
+
+static struct gs_detector *add(struct gs_engine *engine, size_t index)
+{
+	return add_every(engine, index, 0);
 }
 
 static void assert_refused(const char *says)
@@ -272,7 +285,7 @@ static void runs_give_what_the_cpu_gives(void **state)
 
 static void wait_for(const unsigned int *count, unsigned int wanted)
 {
-	for (int i = 0; i < 1000 && __atomic_load_n(count, __ATOMIC_ACQUIRE) < wanted; i++)
+	for (int i = 0; i < 6000 && __atomic_load_n(count, __ATOMIC_ACQUIRE) < wanted; i++)
 		usleep(5000);
 	assert_true(__atomic_load_n(count, __ATOMIC_ACQUIRE) >= wanted);
 }
@@ -334,6 +347,59 @@ static void detectors_run_by_themselves(void **state)
 	gs_engine_destroy(engine);
 }
 
+static void running_detectors_see_new_pages(void **state)
+{
+	struct gs_engine *engine;
+	struct gs_run_stats stats;
+	struct seen seen = {};
+
+	(void)state;
+	present[0] &= ~UINT64_C(2);
+	engine = created();
+
+	struct gs_detector *reader = add(engine, READER);
+	int registered = fake->registered_count;
+
+	assert_null(gs_engine_start(engine, see, &seen));
+
+	unsigned int launches = fake->launches;
+
+	new_page = 1;
+	wait_for(&seen.readable, 1);
+	assert_int_equal(fake->registered_count, registered + 1);
+	assert_int_equal(fake->launches, launches);
+	gs_engine_stop(engine);
+	gs_detector_stats(reader, &stats);
+	assert_true(stats.faults > 0);
+	gs_engine_destroy(engine);
+}
+
+static void running_detectors_get_larger_buffers(void **state)
+{
+	struct gs_engine *engine = created();
+	struct gs_detector *counter = add(engine, COUNTER);
+	// No faster than the reader takes it with sanitizers.
+	struct gs_detector *flood = add_every(engine, FLOOD, 50000);
+	struct gs_run_stats stats;
+	struct seen seen = {};
+
+	(void)state;
+	assert_null(gs_engine_start(engine, see, &seen));
+
+	unsigned int launches = fake->launches;
+
+	// 64 KiB become 256, by two launches of this one kernel, and hold all of a run's records.
+	wait_for(&seen.largest, 4999);
+	assert_int_equal(fake->launches, launches + 2);
+	gs_engine_stop(engine);
+	assert_null(gs_engine_error(engine));
+	gs_detector_stats(flood, &stats);
+	assert_true(stats.records_lost > 0);
+	gs_detector_stats(counter, &stats);
+	assert_int_equal(stats.records_lost, 0);
+	gs_engine_destroy(engine);
+}
+
 static void failures_of_running_kernels_are_reported(void **state)
 {
 	struct gs_engine *engine = created();
@@ -359,6 +425,38 @@ static void failures_of_running_kernels_are_reported(void **state)
 	// What ended the last time is no reason not to begin again.
 	assert_null(gs_engine_start(engine, see, &seen));
 	assert_null(gs_engine_error(engine));
+	gs_engine_destroy(engine);
+}
+
+static void assert_not_added(struct gs_engine *engine, size_t index, const char *says)
+{
+	struct gs_detector *detector;
+	struct gs_error *err = gs_engine_add(engine, fat, index, NULL, &detector);
+
+	assert_non_null(err);
+	assert_int_equal(err->code, GS_ERROR_DETECTOR);
+	if (!strstr(err->message, says))
+		fail_msg("%s", err->message);
+	gs_error_destroy(err);
+}
+
+static void detectors_that_do_not_fit_are_refused(void **state)
+{
+	struct gs_engine *engine = created();
+
+	(void)state;
+	fake->max_threads = 0;
+	assert_not_added(engine, COUNTER, "counter wants blocks of 1 threads; with the registers");
+	fake->max_threads = 1024;
+	fake->occupancy = 0;
+	assert_not_added(engine, COUNTER, "too large for this GPU");
+	// Four processors, each of which one takes for itself.
+	fake->occupancy = 1;
+	for (size_t i = COUNTER; i <= FAULTY; i++)
+		add(engine, i);
+	assert_not_added(engine, READER,
+			 "reader needs 1.0 of the GPU's 4 processors for itself, and the other "
+			 "detectors have 4.0");
 	gs_engine_destroy(engine);
 }
 
@@ -406,8 +504,13 @@ static void live(void)
 		err = gs_detector_run(detector, see, &seen);
 	if (!err)
 		err = gs_engine_start(engine, see, &seen);
+	// One that needs more local memory than those that run, one of a file that is to be loaded.
 	if (!err)
 		err = gs_engine_add(engine, fat, READER, &options, &detector);
+	if (!err)
+		gs_engine_remove(engine, detector);
+	if (!err)
+		err = gs_engine_add(engine, other_fat, COUNTER, &options, &detector);
 	if (!err)
 		gs_engine_remove(engine, detector);
 	if (!err)
@@ -441,14 +544,14 @@ static void every_call_may_fail(void **state)
 			if (!strcmp(symbols[i], "cuCtxPushCurrent_v2"))
 				continue;
 			if (fake->allocations || fake->registrations || fake->modules ||
-			    fake->streams || fake->contexts || fake->pushed || fake->misuses ||
-			    fake->unsafe)
+			    fake->links || fake->streams || fake->contexts || fake->pushed ||
+			    fake->misuses || fake->unsafe)
 				fail_msg(
 					"%s, call %u: %d allocations, %d registrations, %d modules, "
-					"%d streams, %d contexts, %d pushed, %d misuses, %d unsafe",
+					"%d links, %d streams, %d contexts, %d pushed, %d misuses, %d unsafe",
 					symbols[i], n, fake->allocations, fake->registrations,
-					fake->modules, fake->streams, fake->contexts, fake->pushed,
-					fake->misuses, fake->unsafe);
+					fake->modules, fake->links, fake->streams, fake->contexts,
+					fake->pushed, fake->misuses, fake->unsafe);
 		}
 	}
 	assert_true(failures > 100);
@@ -463,7 +566,13 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(cores_are_copied_if_they_fit, setup, assert_clean),
 		cmocka_unit_test_setup_teardown(runs_give_what_the_cpu_gives, setup, assert_clean),
 		cmocka_unit_test_setup_teardown(detectors_run_by_themselves, setup, assert_clean),
+		cmocka_unit_test_setup_teardown(running_detectors_see_new_pages, setup,
+						assert_clean),
+		cmocka_unit_test_setup_teardown(running_detectors_get_larger_buffers, setup,
+						assert_clean),
 		cmocka_unit_test_setup_teardown(failures_of_running_kernels_are_reported, setup,
+						assert_clean),
+		cmocka_unit_test_setup_teardown(detectors_that_do_not_fit_are_refused, setup,
 						assert_clean),
 		cmocka_unit_test_setup_teardown(unusable_gpus_are_refused, setup, assert_clean),
 		cmocka_unit_test_setup(every_call_may_fail, setup),
@@ -489,6 +598,8 @@ int main(int argc, char **argv)
 
 	struct gs_error *err = gs_fat_open(argv[2], &fat);
 
+	if (!err)
+		err = gs_fat_open(argv[2], &other_fat);
 	if (err) {
 		fprintf(stderr, "%s\n", err->message);
 		gs_error_destroy(err);
@@ -498,5 +609,6 @@ int main(int argc, char **argv)
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
 	gs_fat_close(fat);
+	gs_fat_close(other_fat);
 	return failed;
 }

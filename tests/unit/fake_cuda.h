@@ -18,12 +18,18 @@ struct fake_cuda {
 	// True once that has happened.
 	_Bool failed;
 	// What the device and driver say.
-	int version, devices, major, mode, read_only, registers;
+	int version, devices, major, mode, read_only, registers, cooperative;
+	// Of any kernel: the largest block, and how many a processor takes.
+	int max_threads, occupancy;
 	size_t free_memory;
 	// Registered memory is seen at its own address plus a multiple of this, another for each stretch.
 	size_t shift;
 	// Outstanding: allocations, registrations, modules, streams, contexts retained, contexts pushed.
-	int allocations, registrations, modules, streams, contexts, pushed;
+	int allocations, registrations, modules, links, streams, contexts, pushed;
+	// Kernels launched so far, and the dimensions of the last one.
+	unsigned int launches, launched_blocks, launched_threads;
+	// Registers a thread that the last module was allowed; 0: any number.
+	int max_registers;
 	// What was registered, in order.
 	struct {
 		void *address;
@@ -33,7 +39,7 @@ struct fake_cuda {
 	int registered_count;
 	// Calls of anything that needs a context without one; copies outside what is allocated.
 	int misuses;
-	// Calls that may wait for all kernels, made while some run.
+	// Calls that wait for all kernels, made while some run (tests/gpu/probe_async.c says which).
 	int unsafe;
 };
 
