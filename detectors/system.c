@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the system is, how long it has been up, and whether it has panicked.
+// What the system is, how long it has been up, and how it fares.
 #include <gpusentinel/detector.h>
 #include <gpusentinel/kernel.h>
 
 #define TAINT_BITS 64
-
-static int seen_panic_cpu = PANIC_CPU_INVALID;
 
 static unsigned int cpumask_weight(const unsigned long *mask)
 {
@@ -38,23 +36,8 @@ static void show_taint(unsigned long mask)
 	row("taint_flags=%s", flags);
 }
 
-static void check_panic(int cpu)
-{
-	if (cpu == seen_panic_cpu)
-		return;
-	seen_panic_cpu = cpu;
-	if (cpu < 0 || (unsigned int)cpu >= nr_cpumask_bits())
-		return;
-
-	struct task_struct *curr = per_cpu_ptr(&runqueues, cpu)->curr;
-
-	finding(CRITICAL, "kernel panic: cpu=%d pid=%d comm=%s", cpu, curr->pid, curr->comm);
-}
-
 DETECTOR(system, .description = "names, uptime, load and health of the system", .period_ms = 100)
 {
-	int cpu = panic_cpu;
-
 	row("release=%s", init_uts_ns.name.release);
 	row("version=%s", init_uts_ns.name.version);
 	row("machine=%s", init_uts_ns.name.machine);
@@ -65,9 +48,8 @@ DETECTOR(system, .description = "names, uptime, load and health of the system", 
 	row("load15=%.2f", load(avenrun[2]));
 	row("cpus_online=%u", cpumask_weight(__cpu_online_mask));
 	row("cpus_possible=%u", cpumask_weight(__cpu_possible_mask));
-	row("panic_cpu=%d", cpu);
+	row("panic_cpu=%d", panic_cpu);
 	show_taint(tainted_mask);
 	if (&oops_count)
 		row("oops_count=%d", oops_count);
-	check_panic(cpu);
 }
