@@ -23,6 +23,8 @@
 #include <gpusentinel/kernel/base.h>
 #include <gpusentinel/kernel/cpu.h>
 #include <gpusentinel/kernel/mm.h>
+#include <gpusentinel/kernel/module.h>
+#include <gpusentinel/kernel/patching.h>
 #include <gpusentinel/kernel/printk.h>
 #include <gpusentinel/kernel/sched.h>
 #include <gpusentinel/kernel/system.h>

@@ -29,6 +29,19 @@ extern struct uts_namespace init_uts_ns __ksym;
 extern int panic_cpu __ksym;
 #define PANIC_CPU_INVALID -1
 
+/** include/linux/kernel.h */
+enum system_states {
+	SYSTEM_RUNNING,
+};
+
+extern unsigned int system_state __ksym;
+
+/** False while the kernel boots: its text is still being patched, its constants are not sealed. */
+static __always_inline bool system_is_up(void)
+{
+	return system_state >= bpf_core_enum_value(enum system_states, SYSTEM_RUNNING);
+}
+
 extern unsigned long tainted_mask __ksym;
 /**
  * Since Linux kernel commit 9db89b411170 ("exit: Expose "oops_count" to sysfs") (in v6.2, and

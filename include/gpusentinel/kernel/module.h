@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * Loaded modules and where their memory is. include/linux/module.h
+ */
+#ifndef GPUSENTINEL_KERNEL_MODULE_H
+#define GPUSENTINEL_KERNEL_MODULE_H
+
+#include <gpusentinel/kernel/base.h>
+#include <gpusentinel/kernel/patching.h>
+
+/** More than any machine loads: distributions load 50 to 300. */
+#define MODULES_MAX 1024
+
+enum module_state {
+	MODULE_STATE_LIVE,
+};
+
+/**
+ * Since Linux kernel commit ac3b43283923 ("module: replace module_layout with module_memory") (in
+ * v6.4), a module has an array of regions. Before that, one region whose parts follow each other.
+ */
+enum mod_mem_type {
+	MOD_TEXT,
+	MOD_DATA,
+	MOD_RODATA,
+	MOD_RO_AFTER_INIT,
+};
+
+struct module_memory {
+	void *base;
+	/** Bytes, whole pages. */
+	unsigned int size;
+} __kernel_type;
+
+struct module_layout {
+	void *base;
+	/** Bytes from the base to the end of each part. */
+	unsigned int text_size;
+	unsigned int ro_size;
+	unsigned int ro_after_init_size;
+} __kernel_type;
+
+/** include/linux/kernfs.h */
+struct kernfs_node {
+	/** Differs from those of all nodes before it. */
+	u64 id;
+} __kernel_type;
+
+struct kobject {
+	struct kernfs_node *sd;
+} __kernel_type;
+
+struct module_kobject {
+	struct kobject kobj;
+} __kernel_type;
+
+struct module {
+	/** enum module_state */
+	unsigned int state;
+	struct list_head list;
+	char name[56];
+	struct module_kobject mkobj;
+	struct module_memory mem[1];
+	struct jump_entry *jump_entries;
+	unsigned int num_jump_entries;
+	struct static_call_site *static_call_sites;
+	int num_static_call_sites;
+	/** Offsets, each relative to its own address, of struct tracepoint. */
+	const int *tracepoints_ptrs;
+	unsigned int num_tracepoints;
+} __kernel_type;
+
+struct module___layout {
+	struct module_layout core_layout;
+} __kernel_type;
+
+extern struct list_head modules __ksym;
+
+/** What of a module never changes once it is live. */
+enum module_part {
+	MODULE_PART_TEXT,
+	MODULE_PART_RODATA,
+	MODULE_PART_RO_AFTER_INIT,
+	MODULE_PARTS,
+};
+
+#define __mod_mem_type(type)                                    \
+	(bpf_core_enum_value_exists(enum mod_mem_type, type)    \
+		 ? bpf_core_enum_value(enum mod_mem_type, type) \
+		 : 0)
+
+/** Where part @p part of module @p mod is; @p size 0: it has none. */
+static __always_inline void module_part(const struct module *mod, unsigned int part, u64 *base,
+					u32 *size)
+{
+	*base = 0;
+	*size = 0;
+	if (bpf_core_field_exists(mod->mem) && bpf_core_type_exists(struct module_memory)) {
+		unsigned int type = __mod_mem_type(MOD_TEXT);
+
+		if (part == MODULE_PART_RODATA)
+			type = __mod_mem_type(MOD_RODATA);
+		if (part == MODULE_PART_RO_AFTER_INIT)
+			type = __mod_mem_type(MOD_RO_AFTER_INIT);
+
+		const struct module_memory *mem = kernel_array_at(mod->mem, type);
+
+		*base = (u64)mem->base;
+		*size = mem->size;
+	} else if (bpf_core_type_exists(struct module_layout)) {
+		const struct module_layout *layout =
+			&((const struct module___layout *)mod)->core_layout;
+		u32 start = 0, end = layout->text_size;
+
+		if (part == MODULE_PART_RODATA) {
+			start = layout->text_size;
+			end = layout->ro_size;
+		}
+		if (part == MODULE_PART_RO_AFTER_INIT) {
+			start = layout->ro_size;
+			end = layout->ro_after_init_size;
+		}
+		*base = (u64)layout->base + start;
+		*size = end > start ? end - start : 0;
+	}
+}
+
+/** The module, and not another one that came to its place later; 0 while it is being made. */
+static __always_inline u64 module_id(const struct module *mod)
+{
+	const struct kernfs_node *node = mod->mkobj.kobj.sd;
+
+	return node ? node->id : 0;
+}
+
+#endif
