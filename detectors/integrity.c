@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// What no kernel changes once it is up: its text, its constants with the system-call table, the
+// interrupt table, and the same of modules. Compared with a copy from the detector's first run.
+//
+// Many threads compare. The block that ends last does the rest: it follows modules as they come and
+// go, takes over what the kernel itself has patched (the copy then holds the patched form), and
+// reports what differs still. A difference is reported when two runs in a row have seen it: one
+// look alone may have met a module on its way out or a breakpoint on its way in.
+#include <gpusentinel/detector.h>
+#include <gpusentinel/kernel.h>
+
+#include "integrity_areas.h"
+#include "integrity_patches.h"
+#include "integrity_report.h"
+
+// Loads of one thread that are under way at the same time.
+#define BATCH 8
+
+// Threads of a warp read neighbouring words of one page.
+static void compare(void)
+{
+	u32 width = min(thread_count(), 32U), lane = thread_index() % width;
+	u32 step = thread_count() / width;
+
+	for (u32 slot = thread_index() / width; slot < slot_count; slot += step) {
+		const u64 *page = (const u64 *)slot_address[slot];
+		u32 then = slot * PAGE_WORDS;
+		u64 differs = 0;
+
+		if (!page)
+			continue;
+		for (u32 i = lane; i < PAGE_WORDS; i += BATCH * width) {
+			u64 a = page[i], b = page[i + width];
+			u64 c = page[i + 2 * width], d = page[i + 3 * width];
+			u64 e = page[i + 4 * width], f = page[i + 5 * width];
+			u64 g = page[i + 6 * width], h = page[i + 7 * width];
+			u32 j = then + i;
+
+			differs |= (a ^ baseline[j]) | (b ^ baseline[j + width]);
+			differs |= (c ^ baseline[j + 2 * width]) | (d ^ baseline[j + 3 * width]);
+			differs |= (e ^ baseline[j + 4 * width]) | (f ^ baseline[j + 5 * width]);
+			differs |= (g ^ baseline[j + 6 * width]) | (h ^ baseline[j + 7 * width]);
+		}
+		if (differs)
+			__atomic_fetch_or(&changed[slot / 64], 1ULL << (slot % 64),
+					  __ATOMIC_RELAXED);
+	}
+}
+
+// True in all threads of the block that is the last one to come here in this run.
+static bool last_block(void)
+{
+	static u32 arrived[2];
+	u32 now = run_count() & 1;
+	bool last = false;
+
+	block_barrier();
+	if (block_thread_index() == 0) {
+		if (block_index() == 0)
+			__atomic_store_n(&arrived[!now], 0, __ATOMIC_RELAXED);
+		last = __atomic_fetch_add(&arrived[now], 1, __ATOMIC_SEQ_CST) == block_count() - 1;
+	}
+	return block_any(last);
+}
+
+// One word of a page that differs in other bytes than those that the kernel is busy with.
+static void find_foreign(void)
+{
+	for (u32 i = 0; i < (slot_count + 63) / 64; i++) {
+		u64 slots = __atomic_load_n(&changed[i], __ATOMIC_RELAXED);
+
+		for (; slots; slots &= slots - 1) {
+			u32 slot = i * 64 + __builtin_ctzll(slots);
+
+			for (u32 w = block_thread_index(); w < PAGE_WORDS;
+			     w += block_thread_count()) {
+				if (slot_address[slot] && foreign_bytes(slot, w))
+					__atomic_fetch_or(&foreign[i], 1ULL << (slot % 64),
+							  __ATOMIC_RELAXED);
+			}
+		}
+	}
+}
+
+static bool any_changed(void)
+{
+	u64 any = 0;
+
+	for (u32 i = block_thread_index(); i < ARRAY_SIZE(changed); i += block_thread_count())
+		any |= __atomic_load_n(&changed[i], __ATOMIC_RELAXED);
+	return block_any(any != 0);
+}
+
+static void forget_changed(void)
+{
+	for (u32 i = block_thread_index(); i < ARRAY_SIZE(changed); i += block_thread_count()) {
+		changed[i] = 0;
+		foreign[i] = 0;
+	}
+}
+
+static void finish(void)
+{
+	bool first = !area_count;
+
+	block_barrier();
+	if (first && block_thread_index() == 0)
+		add_kernel_areas();
+	follow_modules();
+	if (block_thread_index() == 0) {
+		begin_report();
+		if (first)
+			check_tables();
+	}
+	if (any_changed()) {
+		take_over_patches();
+		block_barrier();
+		find_foreign();
+		block_barrier();
+		if (block_thread_index() == 0)
+			report_foreign();
+	}
+	block_barrier();
+	if (block_thread_index() == 0) {
+		end_report();
+		next_transit();
+		row("pages=%u words=%llu modules=%u areas=%u changes=%u pages_left_out=%u",
+		    pages_covered, (u64)pages_covered * PAGE_WORDS, module_count, area_count,
+		    change_count, pages_left_out);
+	}
+	forget_changed();
+}
+
+DETECTOR(integrity,
+	 .description = "changes of the kernel's text, constants, system calls and interrupts",
+	 .period_ms = 1000, .threads = 512, .blocks = 8)
+{
+	if (!system_is_up())
+		return;
+	compare();
+	if (last_block())
+		finish();
+}
