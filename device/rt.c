@@ -3,6 +3,7 @@
 #include "block.c"
 #include "copy.c"
 #include "map.c"
+#include "fetch.c"
 #include "ram.c"
 #include "record.c"
 #include "run.c"

@@ -36,6 +36,48 @@ uint16_t gs_rt_load16(struct gs_ctx *ctx, uint64_t address);
 uint32_t gs_rt_load32(struct gs_ctx *ctx, uint64_t address);
 uint64_t gs_rt_load64(struct gs_ctx *ctx, uint64_t address);
 
+/** A load that llview could not do early. */
+uint8_t gs_rt_again8(struct gs_ctx *ctx, uint64_t address);
+uint16_t gs_rt_again16(struct gs_ctx *ctx, uint64_t address);
+uint32_t gs_rt_again32(struct gs_ctx *ctx, uint64_t address);
+uint64_t gs_rt_again64(struct gs_ctx *ctx, uint64_t address);
+
+/** A load that is done behind all loads before it and before all behind it: READ_ONCE(). */
+uint8_t gs_rt_once8(struct gs_ctx *ctx, uint64_t address);
+uint16_t gs_rt_once16(struct gs_ctx *ctx, uint64_t address);
+uint32_t gs_rt_once32(struct gs_ctx *ctx, uint64_t address);
+uint64_t gs_rt_once64(struct gs_ctx *ctx, uint64_t address);
+
+/** A stretch of kernel memory that is one piece in the engine's address space as well. */
+struct gs_window {
+	/** Its first kernel address; without a stretch, 0. */
+	uint64_t first;
+	/** Bits that its addresses have in common; without a stretch, all. */
+	uint64_t mask;
+	/** The engine's addresses minus the kernel's; without a stretch, 0. */
+	uint64_t delta;
+};
+
+/** The stretch around @p address; none if it cannot be read or is no kernel address. */
+void gs_rt_window(struct gs_ctx *ctx, uint64_t address, struct gs_window *window);
+
+/**
+ * Engine address of @p size bytes (1, 2, 4, 8 or a multiple of 8) at @p address, which are likely in
+ * @p window; 0 if they are not readable as one aligned piece, or @p address is no kernel address.
+ * Counts nothing but page-table walks.
+ */
+uint64_t gs_rt_place(struct gs_ctx *ctx, const struct gs_window *window, uint64_t address,
+		     uint64_t size);
+
+/** The same without a window. */
+uint64_t gs_rt_translate(struct gs_ctx *ctx, uint64_t address, uint64_t size);
+
+/** Load from what gs_rt_place() returned; 0 if that is 0. */
+uint8_t gs_rt_read8(struct gs_ctx *ctx, uint64_t place);
+uint16_t gs_rt_read16(struct gs_ctx *ctx, uint64_t place);
+uint32_t gs_rt_read32(struct gs_ctx *ctx, uint64_t place);
+uint64_t gs_rt_read64(struct gs_ctx *ctx, uint64_t place);
+
 /** Loads that miss the TLB, cross a page or are misaligned on a GPU. @p size is 1, 2, 4 or 8. */
 uint64_t gs_rt_load_slow(struct gs_ctx *ctx, uint64_t address, uint32_t size);
 
