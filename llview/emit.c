@@ -15,6 +15,7 @@
 #include "find.h"
 #include "globals.h"
 #include "ir.h"
+#include "overlap.h"
 #include "process.h"
 
 struct backend {
@@ -210,6 +211,8 @@ static struct gs_error *prepare(struct lv *lv, LLVMModuleRef module, const struc
 
 	if (backend == &nvptx)
 		lv_loops(lv, module);
+	else if (lv->options->overlap != LV_OVERLAP_ALL)
+		lv_overlap_drop(module);
 
 	struct gs_error *err = link_runtime(lv, module, backend);
 

@@ -23,6 +23,13 @@
 #include "util/array.h"
 #include "util/cleanup.h"
 
+/** Which back ends issue the reads of one object together (overlap.h). */
+enum lv_overlapping {
+	LV_OVERLAP_GPU,
+	LV_OVERLAP_ALL,
+	LV_OVERLAP_NONE,
+};
+
 /** What the command line asked for. */
 struct lv_options {
 	char **sources;
@@ -34,6 +41,7 @@ struct lv_options {
 	const char *runtime;
 	/** Directory that the names of source files are relative to, or NULL: as they were given. */
 	const char *source_root;
+	enum lv_overlapping overlap;
 	/** Arguments for clang: -I, -D, -U, -W, -include. */
 	char **clang_args;
 	size_t clang_arg_count, clang_arg_capacity;

@@ -2,12 +2,14 @@
 #include "access.h"
 #include "diag.h"
 #include "ir.h"
+#include "overlap.h"
 #include "records.h"
 #include "runtime.h"
 
 struct loads {
 	struct lv *lv;
 	struct lv_provenance *prov;
+	struct lv_overlap *overlap;
 	LLVMValueRef fn;
 };
 
@@ -31,20 +33,33 @@ static LLVMValueRef load_by_copy(struct loads *l, LLVMTypeRef type, LLVMValueRef
 	return LLVMBuildLoad2(lv->builder, type, object, "");
 }
 
-// `inst`: where the builder stands before; NULL if at the end of a block.
-static LLVMValueRef kernel_load(struct loads *l, LLVMTypeRef type, LLVMValueRef pointer,
-				LLVMValueRef inst)
+// READ_ONCE() and atomic loads.
+static bool is_ordered(LLVMValueRef load)
+{
+	return LLVMGetVolatile(load) || LLVMGetOrdering(load) != LLVMAtomicOrderingNotAtomic;
+}
+
+static LLVMValueRef load_bits(struct loads *l, LLVMValueRef load, LLVMValueRef address,
+			      unsigned int bits)
+{
+	return is_ordered(load) ? lv_rt_once(l->lv, l->fn, address, bits)
+				: lv_rt_load(l->lv, l->fn, address, bits);
+}
+
+// For `load`, at the builder's place: before `inst`, or at the end of a block if that is NULL.
+static LLVMValueRef kernel_load(struct loads *l, LLVMValueRef load, LLVMValueRef inst)
 {
 	struct lv *lv = l->lv;
-	LLVMValueRef address = LLVMBuildPtrToInt(lv->builder, pointer, lv->i64, "");
+	LLVMTypeRef type = LLVMTypeOf(load);
+	LLVMValueRef address = LLVMBuildPtrToInt(lv->builder, LLVMGetOperand(load, 0), lv->i64, "");
 
 	switch (LLVMGetTypeKind(type)) {
 	case LLVMPointerTypeKind:
-		return LLVMBuildIntToPtr(lv->builder, lv_rt_load(lv, l->fn, address, 64), type, "");
+		return LLVMBuildIntToPtr(lv->builder, load_bits(l, load, address, 64), type, "");
 	case LLVMFloatTypeKind:
-		return LLVMBuildBitCast(lv->builder, lv_rt_load(lv, l->fn, address, 32), type, "");
+		return LLVMBuildBitCast(lv->builder, load_bits(l, load, address, 32), type, "");
 	case LLVMDoubleTypeKind:
-		return LLVMBuildBitCast(lv->builder, lv_rt_load(lv, l->fn, address, 64), type, "");
+		return LLVMBuildBitCast(lv->builder, load_bits(l, load, address, 64), type, "");
 	case LLVMIntegerTypeKind:
 		break;
 	default:
@@ -54,11 +69,64 @@ static LLVMValueRef kernel_load(struct loads *l, LLVMTypeRef type, LLVMValueRef 
 	unsigned int width = LLVMGetIntTypeWidth(type);
 
 	if (width <= 8)
-		return LLVMBuildIntCast2(lv->builder, lv_rt_load(lv, l->fn, address, 8), type,
-					 false, "");
+		return LLVMBuildIntCast2(lv->builder, load_bits(l, load, address, 8), type, false,
+					 "");
 	if (width == 16 || width == 32 || width == 64)
-		return lv_rt_load(lv, l->fn, address, width);
+		return load_bits(l, load, address, width);
 	return load_by_copy(l, type, address, inst);
+}
+
+static LLVMValueRef early_load(struct loads *l, LLVMTypeRef type, const struct lv_early *early,
+			       LLVMValueRef inst)
+{
+	struct lv *lv = l->lv;
+	LLVMTypeRef bits = LLVMTypeOf(early->v[0]);
+	LLVMBasicBlockRef blocks[2];
+	LLVMValueRef values[2] = { early->v[0] };
+	LLVMBasicBlockRef tail = LLVMGetInstructionParent(inst);
+
+	lv_early_branch(lv, early, inst, blocks);
+
+	LLVMValueRef address = LLVMBuildPtrToInt(lv->builder, LLVMGetOperand(inst, 0), lv->i64, "");
+
+	values[1] = lv_rt_again(lv, l->fn, address, LLVMGetIntTypeWidth(bits));
+	LLVMBuildBr(lv->builder, tail);
+	LLVMPositionBuilderAtEnd(lv->builder, blocks[0]);
+	LLVMBuildBr(lv->builder, tail);
+
+	lv_before(lv, inst);
+	LLVMValueRef phi = LLVMBuildPhi(lv->builder, bits, "");
+
+	LLVMAddIncoming(phi, values, blocks, 2);
+	if (LLVMGetTypeKind(type) == LLVMPointerTypeKind)
+		return LLVMBuildIntToPtr(lv->builder, phi, type, "");
+	return LLVMBuildBitCast(lv->builder, phi, type, "");
+}
+
+// Of what a copy writes to, 8 at most.
+static uint64_t alignment_of(LLVMValueRef copy)
+{
+	unsigned int kind = LLVMGetEnumAttributeKindForName("align", 5);
+	LLVMAttributeRef align = LLVMGetCallSiteEnumAttribute(copy, 1, kind);
+	uint64_t value = align ? LLVMGetEnumAttributeValue(align) : 1;
+
+	return value < 8 ? value : 8;
+}
+
+static void early_transfer(struct loads *l, const struct lv_early *early, LLVMValueRef inst,
+			   LLVMValueRef address, LLVMValueRef bytes)
+{
+	struct lv *lv = l->lv;
+	LLVMValueRef to = LLVMGetOperand(inst, 0);
+	LLVMBasicBlockRef tail = LLVMGetInstructionParent(inst);
+	LLVMBasicBlockRef blocks[2];
+
+	lv_early_branch(lv, early, inst, blocks);
+	lv_rt_copy(lv, l->fn, to, address, bytes);
+	LLVMBuildBr(lv->builder, tail);
+	LLVMPositionBuilderAtEnd(lv->builder, blocks[0]);
+	lv_early_store(lv, early, address, LLVMConstIntGetZExtValue(bytes), to, alignment_of(inst));
+	LLVMBuildBr(lv->builder, tail);
 }
 
 // The builder's block ends with a branch to one of two new blocks, both before `tail`.
@@ -104,7 +172,7 @@ static void mixed_load(struct loads *l, LLVMValueRef inst)
 	branch_on_local(l, extent, tail, &blocks[0], &blocks[1]);
 
 	LLVMPositionBuilderAtEnd(lv->builder, blocks[1]);
-	values[1] = kernel_load(l, type, pointer, NULL);
+	values[1] = kernel_load(l, inst, NULL);
 	LLVMBuildBr(lv->builder, tail);
 
 	blocks[0] = checked_block(l, blocks[0], extent, bytes, site);
@@ -142,9 +210,12 @@ static void lower_load(struct loads *l, LLVMValueRef inst)
 		lv_note(lv, inst, GS_LOAD_MIXED, size, "local or kernel memory, known at run time");
 		mixed_load(l, inst);
 	} else {
+		const struct lv_early *early = lv_early(l->overlap, inst, 0);
+
 		lv_note(lv, inst, GS_LOAD_KERNEL, size, "kernel memory");
 		lv_before(lv, inst);
-		lv_replace(inst, kernel_load(l, type, pointer, inst));
+		lv_replace(inst,
+			   early ? early_load(l, type, early, inst) : kernel_load(l, inst, inst));
 	}
 }
 
@@ -212,8 +283,14 @@ static void lower_transfer(struct loads *l, LLVMValueRef inst)
 	} else {
 		lv_note(lv, inst, GS_LOAD_COPY, size, "kernel memory");
 		lv_before(lv, inst);
-		lv_rt_copy(lv, l->fn, LLVMGetOperand(inst, 0),
-			   LLVMBuildPtrToInt(lv->builder, source, lv->i64, ""), bytes);
+
+		const struct lv_early *early = lv_early(l->overlap, inst, 0);
+		LLVMValueRef address = LLVMBuildPtrToInt(lv->builder, source, lv->i64, "");
+
+		if (early)
+			early_transfer(l, early, inst, address, bytes);
+		else
+			lv_rt_copy(lv, l->fn, LLVMGetOperand(inst, 0), address, bytes);
 		LLVMInstructionEraseFromParent(inst);
 	}
 }
@@ -248,7 +325,7 @@ static void lower_access(struct loads *l, LLVMValueRef inst)
 						  false, "");
 			lower_write(l, inst, LLVMGetOperand(inst, 0), value);
 		} else if (lv_starts(callee, "gs.record")) {
-			lv_record_lower(lv, l->prov, l->fn, inst);
+			lv_record_lower(lv, l->prov, l->overlap, l->fn, inst);
 		}
 		break;
 	default:
@@ -263,8 +340,11 @@ void lv_loads(struct lv *lv)
 		_cleanup_values_ struct lv_values list = lv_instructions(l.fn);
 
 		l.prov = lv_provenance_create(lv, l.fn);
+		if (lv->options->overlap != LV_OVERLAP_NONE)
+			l.overlap = lv_overlap_create(lv, l.prov, l.fn);
 		for (size_t i = 0; i < list.count; i++)
 			lower_access(&l, list.v[i]);
+		lv_overlap_destroy(l.overlap);
 		lv_provenance_destroy(l.prov);
 	}
 }

@@ -20,7 +20,7 @@ static const char doc[] =
 	"refused.\n"
 	"The manual is llview(1); how to write a detector is in docs/detectors.md.";
 
-enum { OPT_KEEP_IR = 256, OPT_RUNTIME, OPT_DUMP, OPT_INCLUDE, OPT_SOURCE_ROOT };
+enum { OPT_KEEP_IR = 256, OPT_RUNTIME, OPT_DUMP, OPT_INCLUDE, OPT_SOURCE_ROOT, OPT_OVERLAP };
 
 static const struct argp_option option_table[] = {
 	{ "output", 'o', "FILE", 0, "Write the fat detector to FILE", 0 },
@@ -34,6 +34,8 @@ static const struct argp_option option_table[] = {
 	{ "runtime", OPT_RUNTIME, "DIR", 0, "Take the device runtime from DIR", 0 },
 	{ "source-root", OPT_SOURCE_ROOT, "DIR", 0,
 	  "Name source files below DIR relative to it in the output", 0 },
+	{ "overlap", OPT_OVERLAP, "WHERE", 0,
+	  "Issue the loads of one object together on: gpu (default), all, none", 0 },
 	{ "dump", OPT_DUMP, "FILE", 0,
 	  "Show what is in a fat detector, and which loads are translated", 0 },
 	{},
@@ -50,6 +52,23 @@ static void pass_on(struct lv_options *options, char *arg)
 	if (!gs_array_push(options->clang_args, options->clang_arg_count,
 			   options->clang_arg_capacity, arg))
 		lv_enomem();
+}
+
+static bool set_overlap(struct lv_options *options, const char *arg)
+{
+	static const char *const names[] = {
+		[LV_OVERLAP_GPU] = "gpu",
+		[LV_OVERLAP_ALL] = "all",
+		[LV_OVERLAP_NONE] = "none",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(arg, names[i]) != 0)
+			continue;
+		options->overlap = i;
+		return true;
+	}
+	return false;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -79,6 +98,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_SOURCE_ROOT:
 		options->source_root = arg;
+		return 0;
+	case OPT_OVERLAP:
+		if (!set_overlap(options, arg))
+			argp_error(state, "--overlap is gpu, all or none, not %s", arg);
 		return 0;
 	case OPT_DUMP:
 		command->dump = arg;

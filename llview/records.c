@@ -8,6 +8,7 @@
 #include "diag.h"
 #include "format.h"
 #include "ir.h"
+#include "overlap.h"
 #include "runtime.h"
 
 // gs.record(kind, severity, format, count, {max, value}...): max 0: an i64; else a string of at
@@ -263,11 +264,40 @@ static void emit_kernel_string(struct lv *lv, LLVMValueRef fn, LLVMValueRef poin
 	lv_rt(lv, fn, "arg_str", lv->void_type, args, 2);
 }
 
+// From words that were read early, if they could be.
+static void emit_early_string(struct lv *lv, LLVMValueRef fn, LLVMValueRef call,
+			      LLVMValueRef pointer, LLVMValueRef max, const struct lv_early *early)
+{
+	LLVMBuilderRef b = lv->builder;
+	LLVMBasicBlockRef tail = LLVMGetInstructionParent(call);
+	LLVMBasicBlockRef blocks[2];
+
+	lv_before(lv, LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(fn)));
+	LLVMValueRef text = LLVMBuildAlloca(b, LLVMArrayType2(lv->i64, LV_EARLY_BYTES / 8), "");
+	LLVMValueRef args[] = { text, max };
+
+	lv_early_branch(lv, early, call, blocks);
+	emit_kernel_string(lv, fn, pointer, max);
+	LLVMBuildBr(b, tail);
+
+	LLVMPositionBuilderAtEnd(b, blocks[0]);
+	LLVMValueRef address = LLVMBuildPtrToInt(b, pointer, lv->i64, "");
+
+	lv_early_store(lv, early, address, LLVMConstIntGetZExtValue(max), text, 8);
+	lv_rt(lv, fn, "arg_str_local", lv->void_type, args, 2);
+	LLVMBuildBr(b, tail);
+}
+
 static void lower_string(struct lv *lv, struct lv_provenance *prov, LLVMValueRef fn,
-			 LLVMValueRef call, LLVMValueRef pointer, LLVMValueRef max)
+			 LLVMValueRef call, LLVMValueRef pointer, LLVMValueRef max,
+			 const struct lv_early *early)
 {
 	enum lv_origin origin = lv_origin(prov, pointer);
 
+	if (early) {
+		emit_early_string(lv, fn, call, pointer, max, early);
+		return;
+	}
 	if (origin == LV_ORIGIN_KERNEL || origin == LV_ORIGIN_NONE) {
 		emit_kernel_string(lv, fn, pointer, max);
 		return;
@@ -300,7 +330,8 @@ static void lower_string(struct lv *lv, struct lv_provenance *prov, LLVMValueRef
 	lv_before(lv, call);
 }
 
-void lv_record_lower(struct lv *lv, struct lv_provenance *prov, LLVMValueRef fn, LLVMValueRef call)
+void lv_record_lower(struct lv *lv, struct lv_provenance *prov, const struct lv_overlap *overlap,
+		     LLVMValueRef fn, LLVMValueRef call)
 {
 	LLVMValueRef head[RECORD_FIXED];
 	unsigned int count = LLVMGetNumArgOperands(call);
@@ -315,7 +346,8 @@ void lv_record_lower(struct lv *lv, struct lv_provenance *prov, LLVMValueRef fn,
 
 		lv_before(lv, call);
 		if (LLVMConstIntGetZExtValue(max))
-			lower_string(lv, prov, fn, call, value, max);
+			lower_string(lv, prov, fn, call, value, max,
+				     lv_early(overlap, call, i + 1));
 		else
 			lv_rt(lv, fn, "arg", lv->void_type, &value, 1);
 	}

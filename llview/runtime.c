@@ -22,6 +22,22 @@ LLVMValueRef lv_rt_load(struct lv *lv, LLVMValueRef fn, LLVMValueRef address, un
 	return lv_rt(lv, fn, name, LLVMIntTypeInContext(lv->llvm, bits), &address, 1);
 }
 
+LLVMValueRef lv_rt_again(struct lv *lv, LLVMValueRef fn, LLVMValueRef address, unsigned int bits)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "again%u", bits);
+	return lv_rt(lv, fn, name, LLVMIntTypeInContext(lv->llvm, bits), &address, 1);
+}
+
+LLVMValueRef lv_rt_once(struct lv *lv, LLVMValueRef fn, LLVMValueRef address, unsigned int bits)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "once%u", bits);
+	return lv_rt(lv, fn, name, LLVMIntTypeInContext(lv->llvm, bits), &address, 1);
+}
+
 void lv_rt_copy(struct lv *lv, LLVMValueRef fn, LLVMValueRef local, LLVMValueRef address,
 		LLVMValueRef bytes)
 {

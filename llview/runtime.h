@@ -12,6 +12,12 @@
 /** Load @p bits (8, 16, 32, 64) of kernel memory. */
 LLVMValueRef lv_rt_load(struct lv *lv, LLVMValueRef fn, LLVMValueRef address, unsigned int bits);
 
+/** The same for a load that was tried early and could not be translated: it rarely comes to this. */
+LLVMValueRef lv_rt_again(struct lv *lv, LLVMValueRef fn, LLVMValueRef address, unsigned int bits);
+
+/** The same, ordered among all other reads: READ_ONCE(). */
+LLVMValueRef lv_rt_once(struct lv *lv, LLVMValueRef fn, LLVMValueRef address, unsigned int bits);
+
 /** Copy @p bytes of kernel memory to @p local. */
 void lv_rt_copy(struct lv *lv, LLVMValueRef fn, LLVMValueRef local, LLVMValueRef address,
 		LLVMValueRef bytes);

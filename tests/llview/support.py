@@ -11,6 +11,8 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LLVIEW = os.environ.get("LLVIEW", "llview")
+# Arguments for every compilation, so that the same cases can be run with other options.
+FLAGS = os.environ.get("LLVIEW_FLAGS", "").split()
 
 # enum gs_slot_kind
 KINDS = {
@@ -27,7 +29,7 @@ DIRECT = 0xFFFF888000000000
 
 
 def llview(*args, cwd=None):
-    return subprocess.run([LLVIEW, *args], capture_output=True, text=True, cwd=cwd, timeout=120)
+    return subprocess.run([LLVIEW, *FLAGS, *args], capture_output=True, text=True, cwd=cwd, timeout=120)
 
 
 class Manifest:
@@ -171,7 +173,8 @@ def decode(manifest, out):
 
 
 class Result:
-    def __init__(self, context, records):
+    def __init__(self, context, records, raw):
+        self.raw = raw
         for name in ("stop", "stop_site", "faults", "fault_address", "out_lost", "budget"):
             setattr(self, name, getattr(context, name))
         self.records = records
@@ -204,7 +207,8 @@ def _run(path, manifest, name, memory, slots, budget, runs, out_size):
         function.argtypes = [ctypes.c_void_p]
         function.restype = None
         function(ctypes.addressof(context))
-        results.append(Result(context, decode(manifest, out.raw[:context.out_used])))
+        raw = out.raw[:context.out_used]
+        results.append(Result(context, decode(manifest, raw), raw))
     return results
 
 
