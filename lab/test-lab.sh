@@ -139,8 +139,8 @@ makes_sleepers()
 
 works()
 {
-	run 'work cpu 1000' | grep -E '^wall_us=[1-9][0-9]* cpu_us=[0-9]+ '
-	run 'work memory 1' | grep -E '^wall_us=[1-9][0-9]* cpu_us=[0-9]+ '
+	run 'work cpu 3' | grep -E '^wall_us=[1-9][0-9]* cpu_us=[0-9]+ round_us=[1-9][0-9]* '
+	run 'work memory 3' | grep -E '^wall_us=[1-9][0-9]* cpu_us=[0-9]+ round_us=[1-9][0-9]* '
 }
 
 # 125: no answer.

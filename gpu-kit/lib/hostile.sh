@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# Memory that lies, and a checker of the kernels' own accesses. Both keep the GPU busy: they run at the end.
+# Memory that lies, and a checker of the kernels' own accesses.
 
 # The image that is damaged, and in which panics are written.
 take_image()
@@ -13,32 +13,23 @@ take_image()
 	fi
 }
 
-hostile_start()
+damaged_images()
 {
-	local seconds=$((limit - SECONDS - 45)) workers
+	local seconds=$((limit - SECONDS - 45)) workers status
 
-	hostile_pid=
-	[ -s "$work/core" ] || return
-	[ "$seconds" -lt 150 ] || seconds=150
-	[ "$seconds" -gt 20 ] || seconds=20
-	workers=$(nproc)
-	[ "$workers" -le 4 ] || workers=4
-	timeout -k 5 $((seconds + 60)) bash -c 'program mutate "$@"' - -e "$engine" -p -j "$workers" -t "$seconds" \
-		"$work/core" "$kit/detectors" "$images" >"$out/hostile.txt" 2>&1 &
-	hostile_pid=$!
-}
-
-hostile_end()
-{
-	local status
-
-	if [ -z "$hostile_pid" ]; then
+	if [ ! -s "$work/core" ]; then
 		check "damaged images ($engine)" skip "there is no image of a guest"
 		return
 	fi
-	wait "$hostile_pid"
+	# Time for the sanitizer is left.
+	[ "$seconds" -lt 180 ] || seconds=180
+	[ "$seconds" -gt 20 ] || seconds=20
+	# The GPU runs the kernels of one process at a time, those that only wait as well.
+	workers=$(nproc)
+	[ "$workers" -le 2 ] || workers=2
+	bounded $((seconds + 60)) bash -c 'program mutate "$@"' - -e "$engine" -p -j "$workers" -t "$seconds" \
+		"$work/core" "$kit/detectors" "$images" >"$out/hostile.txt" 2>&1
 	status=$?
-	hostile_pid=
 	if [ "$status" = 0 ]; then
 		check "damaged images ($engine)" ok "$(tr '\n' ';' <"$out/hostile.txt")"
 	else
@@ -55,7 +46,11 @@ sanitizer()
 		check memcheck skip "${no_gpu:-compute-sanitizer is not on this host}"
 		return
 	fi
-	bounded 75 env LD_LIBRARY_PATH="$libraries" "$tool" --tool memcheck --error-exitcode 99 \
+	if [ $((limit - SECONDS)) -lt 60 ]; then
+		check memcheck skip "no time is left for it"
+		return
+	fi
+	bounded $((limit - SECONDS - 30 < 75 ? limit - SECONDS - 30 : 75)) env LD_LIBRARY_PATH="$libraries" "$tool" --tool memcheck --error-exitcode 99 \
 		"$kit/bin/compare" "qemu:$(name_of "$1")" "$kit"/detectors/*.so >"$log" 2>&1
 	status=$?
 	# Under the sanitizer kernels are many times slower: whether heartbeats were fast enough is no matter.
@@ -64,6 +59,6 @@ sanitizer()
 	elif grep -q 'ERROR SUMMARY: 0 errors' "$log"; then
 		check memcheck ok "0 errors; compare ended with status $status"
 	else
-		check memcheck skip "no verdict, status $status after at most 75 s: $(tail -n 1 "$log")"
+		check memcheck skip "no verdict, status $status at its time limit: $(tail -n 1 "$log")"
 	fi
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# Whether a guest that is watched gets less done. Ten pairs of runs, watched and not, their order alternating; the
-# medians are compared with the noise of the pairs.
+# Whether a guest that is watched gets less done. Ten pairs of runs, watched and not, their order alternating; of a run
+# counts its median round, and the median difference of pairs is compared with their noise.
 
 # Sets took[KIND], microseconds in the guest, for "cpu" and "memory".
 work_once()
@@ -10,7 +10,7 @@ work_once()
 
 	for kind in cpu memory; do
 		line=$(guest sh "$(name_of live)" --timeout 60 "work $kind ${rounds[$kind]}")
-		took[$kind]=$(sed -nE 's/^wall_us=([0-9]+) .*/\1/p' <<<"$line")
+		took[$kind]=$(sed -nE 's/^.* round_us=([0-9]+) .*/\1/p' <<<"$line")
 		[ -n "${took[$kind]}" ] || return 1
 	done
 }
@@ -19,28 +19,30 @@ work_once()
 calibrate()
 {
 	local -A took=()
-	local wanted=500000 kind
+	local wanted=1000000 kind
 
 	[ -z "$small" ] || wanted=100000
-	rounds=([cpu]=20000 [memory]=5)
+	rounds=([cpu]=5 [memory]=5)
 	work_once && work_once || return 1
 	for kind in cpu memory; do
-		rounds[$kind]=$((rounds[$kind] * wanted / (took[$kind] + 1) + 1))
+		rounds[$kind]=$((wanted / (took[$kind] + 1) + 1))
 	done
 }
 
-# pin N PID: to the N-th CPU that this process may use, counted from the last; where there are few, to none
+# pin last|first PID: to a CPU near that end of those that this process may use; where there are few, to none. CPUs
+# that share a core are neighbours, or half of all apart: these two are neither.
 pin()
 {
-	local cpus=() part part_cpu
+	local cpus=() part cpu
 
 	while read -r -d , part; do
-		for ((part_cpu = ${part%-*}; part_cpu <= ${part#*-}; part_cpu++)); do
-			cpus+=("$part_cpu")
+		for ((cpu = ${part%-*}; cpu <= ${part#*-}; cpu++)); do
+			cpus+=("$cpu")
 		done
 	done < <(sed -n 's/^Cpus_allowed_list:[[:space:]]*\(.*\)/\1,/p' /proc/self/status)
-	command -v taskset >/dev/null && [ ${#cpus[@]} -ge 4 ] || return
-	taskset -apc "${cpus[-$1]}" "$2" >>"$out/log.txt" 2>&1
+	command -v taskset >/dev/null && [ ${#cpus[@]} -ge 8 ] || return
+	if [ "$1" = last ]; then cpu=${cpus[-1]}; else cpu=${cpus[1]}; fi
+	taskset -apc "$cpu" "$2" >>"$out/log.txt" 2>&1
 }
 
 slowdown_of()
@@ -82,7 +84,7 @@ slowdown()
 	[ -z "$small" ] || pairs=4
 	: >"$out/work.txt"
 	pid=$(cat "$GPUSENTINEL_LAB/$(name_of live)/qemu.pid" 2>/dev/null)
-	pin 1 "$pid"
+	pin last "$pid"
 	if ! calibrate; then
 		check "slowdown" FAIL "the guest does not work"
 		return
@@ -93,7 +95,7 @@ slowdown()
 		for state in $order; do
 			if [ "$state" = on ] && [ -z "$watcher" ]; then
 				watch live work 2 || return
-				pin 2 "$watcher"
+				pin first "$watcher"
 			elif [ "$state" = off ] && [ -n "$watcher" ]; then
 				unwatch
 			fi

@@ -24,7 +24,7 @@ int stuck_writer_main(int argc, char **argv);
 /* sleepers COUNT: start COUNT processes that share one memory and sleep for ever; quicker than procs. */
 int sleepers_main(int argc, char **argv);
 
-/* work cpu|memory ROUNDS: a fixed amount of work, and how long it took. */
+/* work cpu|memory ROUNDS: a fixed amount of work, how long it took, and its median round. */
 int work_main(int argc, char **argv);
 
 #endif

@@ -338,7 +338,8 @@ static double random_rate(struct limits *limits, const char *kernel, random_fn *
 	for (seed = 0; seed < REPEATS; seed++) {
 		uint64_t mask = limits->size / LIMITS_SECTOR - 1, begin = now_ns(), took;
 
-		each = wanted / LIMITS_IN_FLIGHT / blocks / threads;
+		// A few threads are slow, and each of their loads tells as much.
+		each = wanted / LIMITS_IN_FLIGHT / blocks / threads / (threads < 32 ? 16 : 1);
 		each = each ? each : 1;
 		if (limits->cpu) {
 			fn(limits->base, mask, each, seed, &ignored);

@@ -36,6 +36,7 @@
 #define MAX_DETECTORS 32
 // A run that began after the damage may have to wait for the one before, and both for their budgets.
 #define SECONDS_PER_RUN 30
+#define SECONDS_PER_ROW 2
 
 static const char *engine_name = "cpu";
 static bool by_themselves;
@@ -188,12 +189,20 @@ struct watch {
 	bool refused;
 };
 
+// Of several processes on one GPU all but one are halted, perhaps in the middle of a row. After a fault of the GPU this
+// fails, and goes on failing.
 static struct gs_mailbox_detector read_row(const struct watch *watch, uint32_t index)
 {
+	uint64_t deadline = now_ms() + SECONDS_PER_ROW * 1000;
 	struct gs_mailbox_detector row;
+	struct gs_error *error;
 
-	// The first call that fails after a fault of the GPU.
-	die_of(gs_engine_row(watch->engine, index, &row));
+	while ((error = gs_engine_row(watch->engine, index, &row))) {
+		if (now_ms() > deadline)
+			die_of(error);
+		gs_error_destroy(error);
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
 	return row;
 }
 
