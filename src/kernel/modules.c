@@ -458,20 +458,47 @@ static struct module_info *module_at(struct gs_kernel *kernel, uint64_t address,
 	return NULL;
 }
 
+// Whether the module is still where it was: another one, or the same one loaded again, may have come
+// to a part of its memory since.
+static bool is_current(const struct gs_kernel *kernel, const struct module_layout *layout,
+		       const struct module_info *info)
+{
+	const struct memory *memory = &kernel->memory;
+	uint64_t node = info->module.address + layout->list, next, back;
+	struct module_info now = { 0 };
+	struct gs_error *err = memory_read_u64(memory, node, &next);
+
+	// list_head.prev follows next.
+	if (!err)
+		err = memory_read_u64(memory, next + sizeof(uint64_t), &back);
+	if (!err)
+		err = read_module(kernel, layout, info->module.address, &now);
+	if (err) {
+		gs_error_destroy(err);
+		return false;
+	}
+	return back == node && now.kallsyms == info->kallsyms &&
+	       memcmp(&now.module, &info->module, sizeof(now.module)) == 0 &&
+	       memcmp(now.regions, info->regions, sizeof(now.regions)) == 0;
+}
+
 bool modules_symbol_at(struct gs_kernel *kernel, uint64_t address, char name[KALLSYMS_NAME_LEN],
 		       uint64_t *start_ret, uint64_t *size_ret, const char **module_ret)
 {
 	struct module_layout layout;
 	uint64_t end;
 	struct module_info *info = module_at(kernel, address, &end);
+	struct gs_error *err = NULL;
 	struct types *types;
-	struct gs_error *err;
 
 	if (info) {
 		err = gs_kernel_types(kernel, &types);
 		if (!err)
 			err = init_layout(types, &layout);
-	} else {
+		if (!err && !is_current(kernel, &layout, info))
+			info = NULL;
+	}
+	if (!info && !err) {
 		err = refresh(kernel, &layout);
 		info = module_at(kernel, address, &end);
 	}
