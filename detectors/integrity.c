@@ -13,33 +13,29 @@
 #include "integrity_patches.h"
 #include "integrity_report.h"
 
-// Loads of one thread that are under way at the same time.
-#define BATCH 8
+// Words of a page go to the lanes of a warp in turn, so that neighbours read neighbouring words. All
+// that one lane reads of a page, at constant distances, is under way at once.
+#define LANES 32U
 
-// Threads of a warp read neighbouring words of one page.
+#define differs4(page, then, i)                                    \
+	(((page)[(i) * LANES] ^ (then)[(i) * LANES]) |             \
+	 ((page)[((i) + 1) * LANES] ^ (then)[((i) + 1) * LANES]) | \
+	 ((page)[((i) + 2) * LANES] ^ (then)[((i) + 2) * LANES]) | \
+	 ((page)[((i) + 3) * LANES] ^ (then)[((i) + 3) * LANES]))
+
 static void compare(void)
 {
-	u32 width = min(thread_count(), 32U), lane = thread_index() % width;
-	u32 step = thread_count() / width;
+	u32 width = min(thread_count(), LANES), step = thread_count() / width;
 
 	for (u32 slot = thread_index() / width; slot < slot_count; slot += step) {
-		const u64 *page = (const u64 *)slot_address[slot];
-		u32 then = slot * PAGE_WORDS;
-		u64 differs = 0;
+		u64 address = slot_address[slot], differs = 0;
 
-		if (!page)
-			continue;
-		for (u32 i = lane; i < PAGE_WORDS; i += BATCH * width) {
-			u64 a = page[i], b = page[i + width];
-			u64 c = page[i + 2 * width], d = page[i + 3 * width];
-			u64 e = page[i + 4 * width], f = page[i + 5 * width];
-			u64 g = page[i + 6 * width], h = page[i + 7 * width];
-			u32 j = then + i;
+		for (u32 lane = thread_index() % width; address && lane < LANES; lane += width) {
+			const u64 *page = (const u64 *)address + lane;
+			const u64 *then = &baseline[slot * PAGE_WORDS + lane];
 
-			differs |= (a ^ baseline[j]) | (b ^ baseline[j + width]);
-			differs |= (c ^ baseline[j + 2 * width]) | (d ^ baseline[j + 3 * width]);
-			differs |= (e ^ baseline[j + 4 * width]) | (f ^ baseline[j + 5 * width]);
-			differs |= (g ^ baseline[j + 6 * width]) | (h ^ baseline[j + 7 * width]);
+			differs |= differs4(page, then, 0) | differs4(page, then, 4) |
+				   differs4(page, then, 8) | differs4(page, then, 12);
 		}
 		if (differs)
 			__atomic_fetch_or(&changed[slot / 64], 1ULL << (slot % 64),
@@ -58,7 +54,9 @@ static bool last_block(void)
 	if (block_thread_index() == 0) {
 		if (block_index() == 0)
 			__atomic_store_n(&arrived[!now], 0, __ATOMIC_RELAXED);
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 		last = __atomic_fetch_add(&arrived[now], 1, __ATOMIC_SEQ_CST) == block_count() - 1;
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	}
 	return block_any(last);
 }
@@ -109,6 +107,7 @@ static void finish(void)
 	follow_modules();
 	if (block_thread_index() == 0) {
 		begin_report();
+		list_ftrace_targets();
 		if (first)
 			check_tables();
 	}
@@ -133,7 +132,7 @@ static void finish(void)
 
 DETECTOR(integrity,
 	 .description = "changes of the kernel's text, constants, system calls and interrupts",
-	 .period_ms = 1000, .threads = 512, .blocks = 8)
+	 .period_ms = 1000, .threads = 256, .blocks = 8, .budget = 64 << 20)
 {
 	if (!system_is_up())
 		return;

@@ -15,6 +15,9 @@
 // that it is still at it: its CPUs may be stopped.
 #define TRANSIT_NS (10 * NSEC_PER_SEC)
 #define TARGETS_MAX 256U
+// What ftrace no longer uses is taken off its list first and out of all calls then, which takes
+// seconds on a slow machine.
+#define TARGET_KEEP_NS (60 * NSEC_PER_SEC)
 // Those of the kernel, of each module, and some hundred blocks of ftrace records.
 #define TABLES_MAX (4 * MODULES_MAX + FTRACE_PAGES_MAX + 5)
 #define PROBES_MAX 4096
@@ -35,16 +38,22 @@ static u32 transit_now;
 // Bytes of the copy that are not compared in this run: those and kprobes.
 struct mask {
 	u64 index;
+	// Less than 8.
 	u32 size;
 };
 
 static struct mask masks[TRANSIT_MAX + PROBES_MAX];
 static u32 mask_count;
 
-// Where calls at the start of functions may lead: trampolines of ftrace and, for its own calls,
-// functions.
-static u64 ftrace_targets[TARGETS_MAX], ftrace_functions[TARGETS_MAX];
-static u32 ftrace_target_count, ftrace_function_count;
+// Where ftrace's calls may lead: from the start of functions to a trampoline, from there to a function.
+struct ftrace_target {
+	u64 address;
+	u64 seen_ns;
+	bool trampoline;
+};
+
+static struct ftrace_target ftrace_targets[TARGETS_MAX];
+static u32 ftrace_target_count;
 
 enum table_kind {
 	TABLE_JUMP_LABELS,
@@ -95,16 +104,15 @@ static void add_transit(u64 address, u64 index)
 	transit[now][i].since_ns = since;
 }
 
-static bool equals_copy(u64 index, u64 code)
+// Eight bytes of the copy, as code_at() gives them of memory; slots follow each other.
+static u64 copy_at(u64 index)
 {
-	const u8 *bytes = (const u8 *)baseline;
-	bool equal = true;
+	u32 shift = (index & 7) * 8;
+	u64 code = baseline[index / 8] >> shift;
 
-	if (index + JCC32_INSN_SIZE > sizeof(baseline))
-		return true;
-	for (u32 i = 0; i < JCC32_INSN_SIZE; i++)
-		equal &= bytes[index + i] == code_byte(code, i);
-	return equal;
+	if (shift > 16 && index / 8 + 1 < ARRAY_SIZE(baseline))
+		code |= baseline[index / 8 + 1] << (64 - shift);
+	return code;
 }
 
 // The code at a patch site, and where that is in the copy, if it is an instruction that differs.
@@ -118,7 +126,7 @@ static bool site_code(u64 address, u64 *index, u64 *code)
 		return false;
 	*index = at;
 	*code = code_at(address);
-	if (equals_copy(at, *code))
+	if (!((*code ^ copy_at(at)) << (64 - 8 * JCC32_INSN_SIZE)))
 		return false;
 	if (code_byte(*code, 0) != INT3_INSN_OPCODE)
 		return true;
@@ -129,13 +137,10 @@ static bool site_code(u64 address, u64 *index, u64 *code)
 // A branch of two bytes cannot become one of five.
 static bool same_size(u64 index, u32 size)
 {
-	const u8 *bytes = (const u8 *)baseline;
-	u8 first = bytes[index], second = bytes[index + 1];
+	u64 was = copy_at(index);
 
-	if (first == INT3_INSN_OPCODE)
-		return true;
-	return (first == JMP8_INSN_OPCODE || (first == 0x66 && second == 0x90)) ==
-	       (size == JMP8_INSN_SIZE);
+	return code_byte(was, 0) == INT3_INSN_OPCODE ||
+	       (code_byte(was, 0) == JMP8_INSN_OPCODE || is_nop2(was)) == (size == JMP8_INSN_SIZE);
 }
 
 static u32 jump_label(u64 address, u64 index, u64 code, u64 target)
@@ -161,7 +166,7 @@ static bool is_static_call_target(u64 target)
 
 static u32 static_call_trampoline(u64 address, u64 index, u64 code)
 {
-	u8 was = ((const u8 *)baseline)[index];
+	u8 was = code_byte(copy_at(index), 0);
 	u64 target = 0;
 
 	// Between trampolines there are others' halves.
@@ -175,6 +180,16 @@ static u32 static_call_trampoline(u64 address, u64 index, u64 code)
 	return static_call_size(address, code, target);
 }
 
+static bool is_ftrace_target(u64 address, bool trampoline)
+{
+	bool found = false;
+
+	for (u32 i = 0; i < min(ftrace_target_count, TARGETS_MAX); i++)
+		found |= ftrace_targets[i].address == address &&
+			 ftrace_targets[i].trampoline == trampoline;
+	return found;
+}
+
 static u32 ftrace_site(u64 address, u64 code)
 {
 	u8 opcode = code_byte(code, 0);
@@ -184,11 +199,8 @@ static u32 ftrace_site(u64 address, u64 code)
 		return CALL_INSN_SIZE;
 	if (opcode != CALL_INSN_OPCODE && opcode != JMP32_INSN_OPCODE)
 		return 0;
-	for (u32 i = 0; opcode == CALL_INSN_OPCODE && i < min(ftrace_target_count, TARGETS_MAX);
-	     i++) {
-		if (ftrace_targets[i] == target)
-			return CALL_INSN_SIZE;
-	}
+	if (opcode == CALL_INSN_OPCODE && is_ftrace_target(target, true))
+		return CALL_INSN_SIZE;
 	return ftrace_find_rec_direct(address) == target ? CALL_INSN_SIZE : 0;
 }
 
@@ -201,10 +213,8 @@ static u32 ftrace_own_call(u64 address, u64 code)
 
 	if (opcode == JMP32_INSN_OPCODE && address == (u64)ftrace_graph_call)
 		legal = target == (u64)ftrace_stub || target == (u64)ftrace_graph_caller;
-	if (opcode == CALL_INSN_OPCODE && address != (u64)ftrace_graph_call) {
-		for (u32 i = 0; i < min(ftrace_function_count, TARGETS_MAX); i++)
-			legal |= ftrace_functions[i] == target;
-	}
+	if (opcode == CALL_INSN_OPCODE && address != (u64)ftrace_graph_call)
+		legal = is_ftrace_target(target, false);
 	return legal ? CALL_INSN_SIZE : 0;
 }
 
@@ -325,36 +335,47 @@ static void list_module_tables(void)
 	}
 }
 
-static void add_ftrace_target(u64 target)
+static void see_ftrace_target(u64 address, bool trampoline)
 {
-	if (target && ftrace_target_count < TARGETS_MAX)
-		ftrace_targets[ftrace_target_count++] = target;
+	u32 i;
+
+	for (i = 0; i < ftrace_target_count; i++) {
+		if (ftrace_targets[i].address == address &&
+		    ftrace_targets[i].trampoline == trampoline)
+			break;
+	}
+	if (!address || i >= TARGETS_MAX)
+		return;
+	ftrace_targets[i].address = address;
+	ftrace_targets[i].seen_ns = now_ns();
+	ftrace_targets[i].trampoline = trampoline;
+	ftrace_target_count = max(ftrace_target_count, i + 1);
 }
 
-static void add_ftrace_function(u64 function)
-{
-	if (function && ftrace_function_count < TARGETS_MAX)
-		ftrace_functions[ftrace_function_count++] = function;
-}
-
+// One thread, in each run.
 static void list_ftrace_targets(void)
 {
 	const struct ftrace_ops *ops = &ftrace_ops_list ? ftrace_ops_list : NULL;
+	u32 i = 0;
 
-	ftrace_target_count = 0;
-	ftrace_function_count = 0;
-	add_ftrace_target((u64)ftrace_caller);
-	add_ftrace_target((u64)ftrace_regs_caller);
-	add_ftrace_function((u64)ftrace_stub);
-	add_ftrace_function((u64)ftrace_ops_list_func);
-	add_ftrace_function((u64)arch_ftrace_ops_list_func);
-	add_ftrace_function((u64)ftrace_ops_assist_func);
+	while (i < ftrace_target_count) {
+		if (now_ns() - ftrace_targets[i].seen_ns > TARGET_KEEP_NS)
+			ftrace_targets[i] = ftrace_targets[--ftrace_target_count];
+		else
+			i++;
+	}
+	see_ftrace_target((u64)ftrace_caller, true);
+	see_ftrace_target((u64)ftrace_regs_caller, true);
+	see_ftrace_target((u64)ftrace_stub, false);
+	see_ftrace_target((u64)ftrace_ops_list_func, false);
+	see_ftrace_target((u64)arch_ftrace_ops_list_func, false);
+	see_ftrace_target((u64)ftrace_ops_assist_func, false);
 	if (&ftrace_trace_function)
-		add_ftrace_function(ftrace_trace_function);
+		see_ftrace_target(ftrace_trace_function, false);
 	// The last one's next is NULL.
-	for (u32 i = 0; ops && i < TARGETS_MAX; i++, ops = ops->next) {
-		add_ftrace_target(ops->trampoline);
-		add_ftrace_function((u64)ops->func);
+	for (i = 0; ops && i < TARGETS_MAX; i++, ops = ops->next) {
+		see_ftrace_target(ops->trampoline, true);
+		see_ftrace_target((u64)ops->func, false);
 	}
 }
 
@@ -399,7 +420,6 @@ static void take_over_patches(void)
 		table_count = 0;
 		list_kernel_tables();
 		list_module_tables();
-		list_ftrace_targets();
 	}
 	block_barrier();
 	for (u32 t = 0; t < table_count; t++) {
@@ -425,12 +445,13 @@ static u64 foreign_bytes(u32 slot, u32 word)
 	u32 count = differs ? min(mask_count, (u32)ARRAY_SIZE(masks)) : 0;
 
 	for (u32 i = 0; i < count; i++) {
-		for (u32 byte = 0; byte < masks[i].size; byte++) {
-			u64 offset = masks[i].index + byte - start;
+		u64 bits = (1ULL << (8 * masks[i].size)) - 1;
+		s64 offset = masks[i].index - start;
 
-			if (offset < 8)
-				differs &= ~(0xffULL << (8 * offset));
-		}
+		if (offset >= 0 && offset < 8)
+			differs &= ~(bits << (8 * offset));
+		else if (offset < 0 && offset > -8)
+			differs &= ~(bits >> (-8 * offset));
 	}
 	return differs;
 }

@@ -16,8 +16,8 @@
 #define LOOKS_MAX 4
 // Bytes that are equal between two that differ, within one change.
 #define GAP_MAX 8
-// Bytes of a change that are shown.
-#define SHOWN_MAX 8
+// Bytes of a change that are shown: as many as code_at() gives.
+#define SHOWN_MAX JCC32_INSN_SIZE
 
 struct change {
 	u64 start, end;
@@ -32,6 +32,9 @@ struct change {
 
 static struct change changes[CHANGES_MAX];
 static u32 change_count;
+// What this run sees, in order of addresses within an area.
+static struct change found[CHANGES_MAX];
+static u32 found_count;
 static u32 told_now;
 // Not all of memory was looked at: what was not seen need not be gone.
 static bool cut_short;
@@ -51,7 +54,7 @@ static void print_hex(struct hex *hex, u64 bytes, u32 count)
 {
 	u32 n = 0;
 
-	for (u32 i = 0; i < min(count, (u32)SHOWN_MAX); i++) {
+	for (u32 i = 0; i < count; i++) {
 		u32 byte = (bytes >> (8 * i)) & 0xff;
 
 		if (i)
@@ -65,15 +68,11 @@ static void print_hex(struct hex *hex, u64 bytes, u32 count)
 // The copy's and memory's first bytes of a change.
 static void print_bytes(const struct change *c, struct hex *old, struct hex *new)
 {
-	u64 index = locate(c->start), was = 0, is = 0;
+	u64 index = locate(c->start);
 	u32 count = min(c->end - c->start, (u64)SHOWN_MAX);
 
-	for (u32 i = 0; i < count && index + i < sizeof(baseline); i++) {
-		was |= (u64)((const u8 *)baseline)[index + i] << (8 * i);
-		is |= (u64)((const u8 *)c->start)[i] << (8 * i);
-	}
-	print_hex(old, was, count);
-	print_hex(new, is, count);
+	print_hex(old, index < sizeof(baseline) ? copy_at(index) : 0, count);
+	print_hex(new, code_at(c->start), count);
 }
 
 // Intel SDM volume 3, 6.14.1: where the gate leads.
@@ -211,6 +210,14 @@ static u64 hash_byte(u64 hash, u8 byte)
 	return (hash ^ byte) * 0x100000001b3ULL;
 }
 
+static void found_change(const struct change *c)
+{
+	if (found_count == CHANGES_MAX)
+		cut_short = true;
+	else
+		found[found_count++] = *c;
+}
+
 static u32 area_of(u32 slot)
 {
 	u32 i;
@@ -241,7 +248,7 @@ static void report_page(u32 slot, struct change *c)
 				continue;
 			if (c->end && (at - c->end > GAP_MAX || c->kind != areas[area].kind ||
 				       unit_of(c->kind, at) != unit_of(c->kind, c->start))) {
-				note_change(c);
+				found_change(c);
 				c->end = 0;
 			}
 			if (!c->end) {
@@ -262,6 +269,7 @@ static void report_page(u32 slot, struct change *c)
 static void begin_report(void)
 {
 	told_now = 0;
+	found_count = 0;
 	cut_short = false;
 	for (u32 i = 0; i < change_count; i++)
 		changes[i].seen = false;
@@ -284,7 +292,9 @@ static void report_foreign(void)
 		}
 	}
 	if (c.end)
-		note_change(&c);
+		found_change(&c);
+	for (u32 i = 0; i < found_count; i++)
+		note_change(&found[i]);
 }
 
 // What was not seen in this run is gone: as it was, or with its module.
