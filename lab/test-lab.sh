@@ -124,6 +124,38 @@ makes_a_hung_task()
 	run 'grep -l "^stuck-writer" /proc/[0-9]*/comm | sed "s/comm/stat/" | xargs cut -d" " -f3 | grep D'
 }
 
+# The kernel thread's name, state and CPU, as /proc/PID/stat has them.
+makes_a_sleeper_by_module()
+{
+	"$lab/guest" fault "$guest" dstate --cpu 1 | grep 'dstate begins on CPU 1'
+	run 'cat /proc/[0-9]*/stat' | awk '$2 == "(lab-dstate)" { print $3, $39 }' | grep -x 'D 1'
+}
+
+# A second fault finds the module loaded. A CPU that is not there is an error.
+oopses()
+{
+	local status=0
+
+	"$lab/guest" fault "$guest" oops | grep 'oops begins on CPU 0'
+	run 'dmesg | grep "BUG: kernel NULL pointer dereference"'
+	"$lab/guest" fault "$guest" hardlockup --cpu 9 || status=$?
+	[ "$status" = 1 ] && run true
+}
+
+locks_up_for_a_while()
+{
+	"$lab/guest" fault "$guest" hardlockup --cpu 1 --for 1 | grep 'hardlockup begins on CPU 1'
+	run true
+}
+
+refuses_unknown_faults()
+{
+	local status=0
+
+	"$lab/guest" fault "$guest" nonsense || status=$?
+	[ "$status" = 2 ]
+}
+
 forks()
 {
 	"$lab/guest" fault "$guest" forkbomb --count 300
@@ -173,6 +205,10 @@ if [ "$failed" = 0 ]; then
 	check "a thawed guest answers" thaws
 	check "fault oom: the hog dies, the guest lives" survives_oom
 	check "fault hung-task: a writer in state D" makes_a_hung_task
+	check "fault dstate: a kernel thread sleeps for good" makes_a_sleeper_by_module
+	check "fault oops: the guest lives" oopses
+	check "fault hardlockup --for: the guest goes on" locks_up_for_a_while
+	check "an unknown fault is refused" refuses_unknown_faults
 	check "fault forkbomb: as many processes as asked for" forks
 	check "sleepers: thousands of processes" makes_sleepers
 	check "work: an amount of work and its time" works

@@ -4,14 +4,24 @@
 fault_help()
 {
 	cat <<-'END'
-	usage: lab/guest fault NAME panic|oom|forkbomb|hung-task [--count N] [--timeout SECONDS]
+	usage: lab/guest fault NAME FAULT [OPTION...]
 
 	Break the guest, and wait until it shows.
-	  panic      sysrq-c; the guest is dead from then on, its memory stays
-	  oom        a process "hog" takes all memory until the kernel kills it; the guest lives
-	  forkbomb   processes "forkbomb" fork until there are N (default 1000); they stay
-	  hung-task  "stuck-writer" writes to a frozen ext4 and stays in state D; the kernel complains after 5 s
-	Exit status 1 if the fault did not show within --timeout (default 120).
+	  panic       sysrq-c; the guest is dead from then on, its memory stays
+	  oom         a process "hog" takes all memory until the kernel kills it; the guest lives
+	  forkbomb    processes "forkbomb" fork until there are N (default 1000); they stay
+	  hung-task   "stuck-writer" writes to a frozen ext4 and stays in state D; the kernel complains after 5 s
+	By a kernel module (lab/module), in a kernel thread "lab-FAULT" that is bound to one CPU:
+	  softlockup  it spins with preemption off, while "lab-waiter" waits for that CPU
+	  hardlockup  it spins with interrupts off
+	  freeze      the same on all CPUs at once
+	  oops        it writes to a NULL pointer
+	  dstate      it sleeps in state D for good
+	A guest that is locked up takes a whole CPU of this machine: stop it soon.
+	  --count N          of forkbomb
+	  --cpu N            of the module's faults; default 0
+	  --for SECONDS      end a lockup after that long; default 0: never
+	  --timeout SECONDS  exit with status 1 if the fault did not show within; default 120
 	END
 }
 
@@ -32,9 +42,10 @@ fault_wait()
 	return 1
 }
 
+# In a subshell, which gives the lock on the guest's shell back.
 fault_sh()
 {
-	sh_main "$guest" --timeout "$seconds" "$1"
+	(sh_main "$guest" --timeout "$seconds" "$@")
 }
 
 fault_panic()
@@ -87,29 +98,56 @@ fault_hung-task()
 	fault_wait "$seconds" 'task stuck-writer:[0-9]+ blocked for more than' "$from"
 }
 
+# Loaded through the shell's channel, so that an initramfs needs no compiler.
+fault_module()
+{
+	local config kernel release module
+
+	config=$(sed -n 's/^kernel=//p' "$dir/config")
+	[ -n "$config" ] || die "$guest: no module for a kernel that is not the lab's"
+	kernel=$(kernel_fetch "${config%-*}" "${config##*-}")
+	release=$(fault_sh 'uname -r')
+	[ "$release" = "$(<"$kernel/release")" ] ||
+		die "$guest: runs $release, and the cache has $(<"$kernel/release") by now; boot it anew"
+	module=$(module_build "${config%-*}" "${config##*-}")
+	fault_sh '[ -d /sys/module/lab_fault ]' || {
+		fault_sh -i 'cat >/tmp/lab_fault.ko' <"$module"
+		fault_sh 'insmod /tmp/lab_fault.ko' >&2
+	} || return 1
+	fault_sh "cd /sys/module/lab_fault/parameters &&
+		echo $cpu >cpu && echo $duration >seconds && echo $fault >fault" >&2 || return 1
+	fault_wait "$seconds" "lab_fault: $fault begins" "$from"
+}
+
 fault_main()
 {
-	local fault count=1000 seconds=120 from said
+	local fault run count=1000 cpu=0 duration=0 seconds=120 from said
 
 	guest_running "${1:-}"
 	fault=${2:-}
 	case $fault in
-	panic | oom | forkbomb | hung-task) shift 2 ;;
-	*) usage_error "\"$fault\" is no fault: panic, oom, forkbomb or hung-task" ;;
+	panic | oom | forkbomb | hung-task) run=fault_$fault ;;
+	softlockup | hardlockup | freeze | oops | dstate) run=fault_module ;;
+	*) usage_error "\"$fault\" is no fault; 'lab/guest fault --help' shows those that exist" ;;
 	esac
+	shift 2
 	while [ $# -gt 0 ]; do
 		[ $# -ge 2 ] || usage_error "fault: $1 wants a value; see 'lab/guest fault --help'"
 		case $1 in
 		--count) count=$2 ;;
+		--cpu) cpu=$2 ;;
+		--for) duration=$2 ;;
 		--timeout) seconds=$2 ;;
 		*) usage_error "fault: unknown option $1; see 'lab/guest fault --help'" ;;
 		esac
 		shift 2
 	done
 	need_number --count "$count"
+	need_number --cpu "$cpu"
+	need_number --for "$duration"
 	need_number --timeout "$seconds"
 	from=$(stat -c %s "$dir/console.log")
-	said=$("fault_$fault") ||
+	said=$("$run") ||
 		die "$guest: no $fault within $seconds s; see 'lab/guest log $guest'"
 	printf '%s: %s\n' "$guest" "$said"
 }
