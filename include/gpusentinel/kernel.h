@@ -28,5 +28,6 @@
 #include <gpusentinel/kernel/printk.h>
 #include <gpusentinel/kernel/sched.h>
 #include <gpusentinel/kernel/system.h>
+#include <gpusentinel/kernel/time.h>
 
 #endif

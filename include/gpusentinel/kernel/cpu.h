@@ -53,11 +53,51 @@ struct task_struct;
 
 /** kernel/sched/sched.h */
 struct rq {
-	/** The task that runs on this CPU. */
+	/** The task that runs on this CPU, and the one that does when there is nothing to do. */
 	struct task_struct *curr;
+	struct task_struct *idle;
+	/** Tasks that want to run here, with the one that does. */
+	unsigned int nr_running;
+	/** Context switches since boot. */
+	u64 nr_switches;
+	/**
+	 * Nanoseconds of this CPU's own clock when it was last looked at: by the scheduler or by
+	 * the tick.
+	 */
+	u64 clock;
 } __kernel_type;
 
 extern struct rq runqueues __ksym;
+
+/** Cleared when another task is to run; arch/x86/include/asm/preempt.h */
+#define PREEMPT_NEED_RESCHED 0x80000000U
+
+/**
+ * A variable of its own, but for kernels from v6.2 ("x86/percpu: Move preempt_count next to
+ * current_task") to v6.14, which have it in struct pcpu_hot.
+ */
+extern u32 __preempt_count __ksym __weak;
+
+struct pcpu_hot {
+	u32 preempt_count;
+} __kernel_type;
+
+extern struct pcpu_hot pcpu_hot __ksym __weak;
+
+/**
+ * Whether CPU @p cpu was asked to let another task run, and has not yet done so; false where the
+ * kernel has the count in neither place.
+ */
+static inline bool cpu_need_resched(unsigned int cpu)
+{
+	u32 count = PREEMPT_NEED_RESCHED;
+
+	if (&__preempt_count)
+		count = *per_cpu_ptr(&__preempt_count, cpu);
+	else if (&pcpu_hot && bpf_core_field_exists(struct pcpu_hot, preempt_count))
+		count = per_cpu_ptr(&pcpu_hot, cpu)->preempt_count;
+	return !(count & PREEMPT_NEED_RESCHED);
+}
 
 /** include/linux/percpu_counter.h */
 struct percpu_counter {

@@ -255,6 +255,8 @@ struct workqueue_struct {
 
 struct worker {
 	struct work_struct *current_work;
+	/** The function that does it. */
+	void *current_func;
 	struct worker_pool *pool;
 	/** Name of the workqueue served last; 24 bytes, later 32. */
 	char desc[32];
@@ -264,6 +266,8 @@ struct worker {
 
 /** kernel/kthread.c */
 struct kthread {
+	/** What the thread was made to run; old kernels do not keep it. */
+	void *threadfn;
 	/** struct worker * of a workqueue's thread. */
 	void *data;
 	/**
@@ -280,6 +284,21 @@ static inline struct kthread *to_kthread(const struct task_struct *p)
 	if (bpf_core_field_exists(p->worker_private))
 		return p->worker_private;
 	return ((const struct task_struct___kthread_tid *)p)->set_child_tid;
+}
+
+/** What the kernel thread @p p was started for, or its work at this time; NULL for other tasks. */
+static inline void *kthread_function(const struct task_struct *p)
+{
+	const struct kthread *kthread = p->flags & PF_KTHREAD ? to_kthread(p) : NULL;
+
+	if (!kthread)
+		return NULL;
+	if (p->flags & PF_WQ_WORKER) {
+		const struct worker *worker = kthread->data;
+
+		return worker ? worker->current_func : NULL;
+	}
+	return bpf_core_field_exists(kthread->threadfn) ? kthread->threadfn : NULL;
 }
 
 #endif

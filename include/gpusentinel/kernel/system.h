@@ -110,6 +110,15 @@ static inline struct timekeeper *tk_core_timekeeper(void)
 				     ALIGN(bpf_core_type_size(struct seqcount_raw_spinlock), 8UL));
 }
 
+/** Nanoseconds of CLOCK_MONOTONIC at the last update, as ktime_get_boottime() below. */
+static inline u64 ktime_get(void)
+{
+	const struct timekeeper *tk = tk_core_timekeeper();
+	u64 shift = tk->tkr_mono.shift & 63;
+
+	return tk->tkr_mono.base + (tk->tkr_mono.xtime_nsec >> shift);
+}
+
 /**
  * Nanoseconds since boot, time in suspend included, as of the last tick of the CPU that keeps the
  * time: what has passed since then is in a hardware counter, not in memory. It stands still when
@@ -117,10 +126,25 @@ static inline struct timekeeper *tk_core_timekeeper(void)
  */
 static inline u64 ktime_get_boottime(void)
 {
-	const struct timekeeper *tk = tk_core_timekeeper();
-	u64 shift = tk->tkr_mono.shift & 63;
+	return ktime_get() + tk_core_timekeeper()->offs_boot;
+}
 
-	return tk->tkr_mono.base + (tk->tkr_mono.xtime_nsec >> shift) + tk->offs_boot;
+/** arch/x86/include/asm/processor.h */
+#define X86_FEATURE_HYPERVISOR (4 * 32 + 31)
+
+struct cpuinfo_x86 {
+	/** Bits X86_FEATURE_*. */
+	u32 x86_capability[X86_FEATURE_HYPERVISOR / 32 + 1];
+} __kernel_type;
+
+extern struct cpuinfo_x86 boot_cpu_data __ksym;
+
+/** Whether the kernel runs in a virtual machine that does not hide it. */
+static inline bool on_hypervisor(void)
+{
+	return boot_cpu_data.x86_capability[X86_FEATURE_HYPERVISOR / 32] >>
+		       (X86_FEATURE_HYPERVISOR % 32) &
+	       1;
 }
 
 #endif
