@@ -77,10 +77,22 @@ field()
 	sed -nE "s/^$1 .*\b$2 ([0-9]+).*/\1/p" "$out/times.txt" 2>/dev/null
 }
 
+# Print the file of a detector that is there to be timed, or of one that watches.
+detector_file()
+{
+	if [ -r "$kit/bench/$1.so" ]; then
+		printf '%s\n' "$kit/bench/$1.so"
+	else
+		printf '%s\n' "$kit/detectors/$1.so"
+	fi
+}
+
 # time_run SHORT NAME: sets time_of[NAME], nanoseconds
 time_run()
 {
-	local file=$kit/bench/$2.so line
+	local file line
+
+	file=$(detector_file "$2")
 
 	if [ ! -r "$file" ]; then
 		time_why="this kit has no detector $2"
@@ -149,7 +161,7 @@ lists_speed()
 # missing NAME: a kit without it is no failure of the GPU
 missing()
 {
-	if [ -r "$kit/bench/$1.so" ]; then echo FAIL; else echo skip; fi
+	if [ -r "$(detector_file "$1")" ]; then echo FAIL; else echo skip; fi
 }
 
 # row_value SHORT DETECTOR.so COLUMN: the number that a run reports
@@ -183,6 +195,12 @@ hash_speed()
 			"64-bit values a second" at-least 4e9 "${values:-?} values in ${time_of[check]} ns"
 	else
 		check "integrity checks" "$(missing check)" "$time_why"
+	fi
+	# The detector that watches does more than to compare.
+	if time_run many integrity; then
+		values=$(row_value many integrity words)
+		[ -z "$values" ] || measure "integrity, all of a run" \
+			"$(calc "$values / (${time_of[integrity]} / 1e9)")" "64-bit values a second"
 	fi
 }
 
