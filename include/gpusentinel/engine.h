@@ -61,6 +61,33 @@ const char *gs_engine_why(const struct gs_engine *engine);
  */
 struct gs_error *gs_engine_describe(const char *name, const char **name_ret, char **ret);
 
+/** The GPU that the cuda engine would run on, to be asked without a target. */
+struct gs_gpu;
+
+/** What a detector occupies on a GPU, beside its threads and blocks. */
+struct gs_residency {
+	/** Registers of a thread. */
+	uint32_t registers;
+	/** Bytes of shared memory of a block, and of local memory of a thread. */
+	uint32_t shared_bytes, local_bytes;
+	/**
+	 * Bytes of GPU memory: what an engine allocates for it, and what the driver takes to load its file, in
+	 * steps of its own; detectors of one file share the latter.
+	 */
+	uint64_t memory_bytes;
+};
+
+/** @return GS_ERROR_ENGINE if no GPU can be used here. */
+struct gs_error *gs_gpu_open(struct gs_gpu **ret);
+/** NULL is allowed. */
+void gs_gpu_close(struct gs_gpu *gpu);
+/**
+ * Ask what detector @p index of @p fat occupies. The driver compiles the file for this, which takes up to seconds the
+ * first time. @p fat stays open until @p gpu is closed.
+ */
+struct gs_error *gs_gpu_residency(struct gs_gpu *gpu, const struct gs_fat *fat, size_t index,
+				  struct gs_residency *ret);
+
 /** How a detector is added; zero-initialise, then set @ref size. 0 means: as the detector says. */
 struct gs_detector_options {
 	size_t size;

@@ -14,11 +14,14 @@
 #include "util/cleanup.h"
 
 static const char help[] =
-	"Usage: gpusentinel [-t TARGET] list [-l] [--json] [DETECTOR...|FILE.so...]\n"
+	"Usage: gpusentinel [-t TARGET] list [OPTION]... [DETECTOR...|FILE.so...]\n"
 	"Show detectors: those that are shipped, or the given ones.\n"
 	"\n"
 	"  -l, --long   also the budget of loop iterations (0: the engine's), what is\n"
 	"               asked of the kernel (fields, symbols), bytes of GPU code, file\n"
+	"  --residency  also what each occupies on the GPU beside its blocks and threads:\n"
+	"               registers of a thread, bytes of shared memory of a block and of\n"
+	"               local memory of a thread, GPU memory; - without a GPU to ask\n"
 	"  --json       an array of objects\n"
 	"  -t TARGET    also whether each detector's fields and symbols are in that\n"
 	"               kernel, or what it lacks\n"
@@ -26,20 +29,29 @@ static const char help[] =
 	"  gpusentinel list\n"
 	"  gpusentinel -t qemu:web list ./mine.so\n";
 
-// The columns of the short and the long table; FITS appears with a target.
-static const struct table_column short_columns[] = { { "NAME", false },
-						     { "PERIOD", true },
-						     { "FITS", false },
-						     { "DESCRIPTION", false } };
-static const struct table_column long_columns[] = {
-	{ "NAME", false },   { "PERIOD", true }, { "BUDGET", true }, { "FIELDS", true },
-	{ "SYMBOLS", true }, { "PTX", true },	 { "FITS", false },  { "FILE", false },
+// When a column is there.
+enum { ALWAYS, RESIDENCY, LONG, SHORT, TARGET };
+
+static const struct {
+	struct table_column column;
+	int when;
+} all_columns[] = {
+	{ { "NAME", false }, ALWAYS },	      { { "PERIOD", true }, ALWAYS },
+	{ { "BLOCKS", true }, ALWAYS },	      { { "THREADS", true }, ALWAYS },
+	{ { "REGISTERS", true }, RESIDENCY }, { { "SHARED", true }, RESIDENCY },
+	{ { "LOCAL", true }, RESIDENCY },     { { "GPU MEMORY", true }, RESIDENCY },
+	{ { "BUDGET", true }, LONG },	      { { "FIELDS", true }, LONG },
+	{ { "SYMBOLS", true }, LONG },	      { { "PTX", true }, LONG },
+	{ { "FITS", false }, TARGET },	      { { "FILE", false }, LONG },
+	{ { "DESCRIPTION", false }, SHORT },
 };
 
 // Where a list is collected; strings live in rows, errors until they are printed.
 struct listing {
 	struct cli *cli;
-	bool all;
+	bool all, residency;
+	// NULL: there is none to ask.
+	struct gs_gpu *gpu;
 	struct rows memory;
 	struct table table;
 	struct json_object *array;
@@ -75,13 +87,32 @@ static const char *keep_escaped(struct listing *listing, const char *s)
 	return item_text(&listing->memory, &item);
 }
 
+// @residency: NULL: not known.
+static bool list_residency(struct listing *listing, const struct gs_residency *residency)
+{
+	struct table *table = &listing->table;
+
+	if (!residency)
+		return table_add(table, "-") && table_add(table, "-") && table_add(table, "-") &&
+		       table_add(table, "-");
+	return table_add(table, keep_formatted(listing, "%" PRIu64, residency->registers)) &&
+	       table_add(table, keep_formatted(listing, "%" PRIu64, residency->shared_bytes)) &&
+	       table_add(table, keep_formatted(listing, "%" PRIu64, residency->local_bytes)) &&
+	       table_add(table, keep_formatted(listing, "%" PRIu64 " KiB",
+					       (residency->memory_bytes + 1023) >> 10));
+}
+
 static bool list_row(struct listing *listing, const struct gs_detector_info *info,
-		     const struct gs_error *unfit)
+		     const struct gs_residency *residency, const struct gs_error *unfit)
 {
 	struct table *table = &listing->table;
 	bool ok = table_add(table, keep_escaped(listing, info->name)) &&
-		  table_add(table, keep_period(listing, info->period_us));
+		  table_add(table, keep_period(listing, info->period_us)) &&
+		  table_add(table, keep_formatted(listing, "%" PRIu64, info->blocks)) &&
+		  table_add(table, keep_formatted(listing, "%" PRIu64, info->threads));
 
+	if (listing->residency)
+		ok = ok && list_residency(listing, residency);
 	if (listing->all) {
 		ok = ok && table_add(table, keep_formatted(listing, "%" PRIu64, info->budget)) &&
 		     table_add(table, keep_formatted(listing, "%" PRIu64, info->fields)) &&
@@ -94,17 +125,30 @@ static bool list_row(struct listing *listing, const struct gs_detector_info *inf
 						   listing->all ? info->file : info->description));
 }
 
+static void add_known(struct json_object *object, const char *key, bool known, uint64_t value)
+{
+	if (known)
+		json_add_number(object, key, value);
+	else
+		json_object_object_add(object, key, NULL);
+}
+
 static void list_object(struct listing *listing, const struct gs_detector_info *info,
-			const struct gs_error *unfit)
+			const struct gs_residency *residency, const struct gs_error *unfit)
 {
 	struct json_object *object = json_object_new_object();
+	const struct gs_residency unknown = {}, *known = residency ? residency : &unknown;
 
 	json_add_string(object, "name", info->name);
 	json_add_string(object, "description", info->description);
 	json_add_string(object, "file", info->file);
 	json_add_number(object, "period_us", info->period_us);
-	json_add_number(object, "threads", info->threads);
 	json_add_number(object, "blocks", info->blocks);
+	json_add_number(object, "threads", info->threads);
+	add_known(object, "registers", residency, known->registers);
+	add_known(object, "shared_bytes", residency, known->shared_bytes);
+	add_known(object, "local_bytes", residency, known->local_bytes);
+	add_known(object, "gpu_memory_bytes", residency, known->memory_bytes);
 	json_add_number(object, "budget", info->budget);
 	json_add_number(object, "fields", info->fields);
 	json_add_number(object, "symbols", info->symbols);
@@ -114,6 +158,20 @@ static void list_object(struct listing *listing, const struct gs_detector_info *
 		json_add_string(object, "lacks", unfit ? unfit->message : NULL);
 	}
 	json_object_array_add(listing->array, object);
+}
+
+// False: not known. What the driver does not compile is news, as what does not fit.
+static bool ask_gpu(struct listing *listing, const struct gs_fat *fat, size_t index,
+		    struct gs_residency *ret)
+{
+	_cleanup_error_ struct gs_error *err = NULL;
+
+	if (!listing->gpu)
+		return false;
+	err = gs_gpu_residency(listing->gpu, fat, index, ret);
+	if (err)
+		cli_print_error(err);
+	return !err;
 }
 
 // List the detectors of one file. What does not fit the target is news, not failure.
@@ -127,6 +185,7 @@ static struct gs_error *list_file(struct listing *listing, const char *path, con
 		return err;
 	for (size_t i = 0; i < gs_fat_detector_count(fat); i++) {
 		struct gs_detector_info info;
+		struct gs_residency residency;
 		struct gs_detector *detector;
 		_cleanup_error_ struct gs_error *unfit = NULL;
 
@@ -140,9 +199,13 @@ static struct gs_error *list_file(struct listing *listing, const char *path, con
 			if (unfit)
 				cli_print_error(unfit);
 		}
+
+		const struct gs_residency *known =
+			ask_gpu(listing, fat, i, &residency) ? &residency : NULL;
+
 		if (cli->json)
-			list_object(listing, &info, unfit);
-		else if (!list_row(listing, &info, unfit))
+			list_object(listing, &info, known, unfit);
+		else if (!list_row(listing, &info, known, unfit))
 			return &gs_enomem;
 	}
 	return NULL;
@@ -184,26 +247,53 @@ static struct gs_error *list_shipped(struct listing *listing)
 
 static void start_table(struct listing *listing, struct table_column *columns)
 {
-	const struct table_column *from = listing->all ? long_columns : short_columns;
-	size_t count = listing->all ? ARRAY_SIZE(long_columns) : ARRAY_SIZE(short_columns);
+	const bool there[] = { [ALWAYS] = true,
+			       [RESIDENCY] = listing->residency,
+			       [LONG] = listing->all,
+			       [SHORT] = !listing->all,
+			       [TARGET] = listing->cli->target_spec };
 
-	for (size_t i = 0; i < count; i++) {
-		if (listing->cli->target_spec || strcmp(from[i].heading, "FITS"))
-			columns[listing->table.column_count++] = from[i];
+	for (size_t i = 0; i < ARRAY_SIZE(all_columns); i++) {
+		if (there[all_columns[i].when])
+			columns[listing->table.column_count++] = all_columns[i].column;
 	}
 	listing->table.columns = columns;
 }
 
+// A machine without a GPU has detectors to list all the same.
+static void open_gpu(struct listing *listing)
+{
+	const char *engine = listing->cli->engine_name;
+
+	if (engine && !strcmp(engine, "cpu"))
+		return;
+
+	_cleanup_error_ struct gs_error *err = gs_gpu_open(&listing->gpu);
+
+	if (err)
+		cli_print_error(err);
+}
+
 struct gs_error *cmd_list(struct cli *cli, int argc, char **argv)
 {
-	static const struct option options[] = { { "long", no_argument, NULL, 'l' }, {} };
+	enum { RESIDENCY_OPTION = CLI_OPTION_COMMAND };
+	static const struct option options[] = {
+		{ "long", no_argument, NULL, 'l' },
+		{ "residency", no_argument, NULL, RESIDENCY_OPTION },
+		{},
+	};
 	struct cli_parser parser = { cli, argc, argv, help, "l", options, false };
 	struct listing listing = { .cli = cli };
-	struct table_column columns[ARRAY_SIZE(long_columns)];
+	struct table_column columns[ARRAY_SIZE(all_columns)];
 	struct gs_error *err = NULL;
+	int c;
 
-	while (cli_getopt(&parser, &err) == 'l')
-		listing.all = true;
+	while ((c = cli_getopt(&parser, &err)) != -1) {
+		if (c == 'l')
+			listing.all = true;
+		else
+			listing.residency = true;
+	}
 	if (err || parser.done)
 		return err;
 	if (cli->target_spec) {
@@ -211,6 +301,8 @@ struct gs_error *cmd_list(struct cli *cli, int argc, char **argv)
 		if (err)
 			return err;
 	}
+	if (listing.residency)
+		open_gpu(&listing);
 	start_table(&listing, columns);
 	listing.array = cli->json ? json_object_new_array() : NULL;
 	if (optind == argc)
@@ -221,6 +313,7 @@ struct gs_error *cmd_list(struct cli *cli, int argc, char **argv)
 		json_print(listing.array, true);
 	else if (listing.table.cell_count)
 		table_print(&listing.table);
+	gs_gpu_close(listing.gpu);
 	table_deinit(&listing.table);
 	rows_deinit(&listing.memory);
 	return err;

@@ -69,25 +69,11 @@ static void cuda_destroy(struct gs_engine *engine)
 	free(cuda);
 }
 
-// Threads of the largest block among a file's detectors.
-static uint32_t max_threads(const struct gs_fat *fat)
-{
-	uint32_t max = 1;
-
-	for (uint32_t i = 0; i < fat->header->detectors.count; i++) {
-		if (fat->detectors[i].threads > max)
-			max = fat->detectors[i].threads;
-	}
-	return max;
-}
-
 static struct gs_error *load_ptx(struct cuda *cuda, struct loaded *loaded,
 				 struct cuda_module *module)
 {
-	const struct gs_fat *fat = loaded->fat;
-
 	module->used = false;
-	return cuda_module_load(cuda, fat->path, fat->ptx, max_threads(fat), &module->module);
+	return cuda_fat_load(cuda, loaded->fat, &module->module);
 }
 
 static struct gs_error *load(struct cuda *cuda, struct loaded *loaded, struct cuda_module *module)
@@ -105,12 +91,6 @@ static struct gs_error *load(struct cuda *cuda, struct loaded *loaded, struct cu
 static struct gs_error *cuda_load(struct gs_engine *engine, struct loaded *loaded)
 {
 	struct cuda *cuda = engine->priv;
-
-	if (!loaded->fat->ptx)
-		return gs_error_create(GS_ERROR_DETECTOR,
-				       "%s: has no code for GPUs; compile it again with llview, or "
-				       "use -e cpu",
-				       loaded->fat->path);
 
 	struct cuda_module *module = calloc(1, sizeof(*module));
 	struct gs_error *err = module ? cuda_enter(cuda) : &gs_enomem;
@@ -143,26 +123,14 @@ static void cuda_unload(struct gs_engine *engine, struct loaded *loaded)
 	free(module);
 }
 
-// The two entries of a detector in its module, which may have been loaded anew.
+// In its module, which may have been loaded anew.
 static struct gs_error *find_entries(struct cuda *cuda, struct gs_detector *detector)
 {
-	const struct gs_fat *fat = detector->loaded->fat;
 	const struct cuda_module *module = detector->loaded->code;
 	struct cuda_detector *mine = detector->code;
-	const char *run = fat_string(fat, fat->detectors[detector->index].function);
-	_cleanup_free_ char *loop = NULL;
-	static const char prefix[] = "gs_run_";
 
-	if (strncmp(run, prefix, strlen(prefix)) ||
-	    asprintf(&loop, "gs_loop_%s", run + strlen(prefix)) < 0)
-		loop = NULL;
-	if (!loop || cuda->api.module_function(&mine->run, module->module, run) ||
-	    cuda->api.module_function(&mine->loop, module->module, loop))
-		return gs_error_create(GS_ERROR_DETECTOR,
-				       "%s: its GPU code lacks the entries of detector %s; compile "
-				       "it again with llview",
-				       fat->path, detector->name);
-	return NULL;
+	return cuda_fat_entries(cuda, detector->loaded->fat, detector->index, module->module,
+				&mine->run, &mine->loop);
 }
 
 static struct gs_error *add(struct cuda *cuda, struct gs_detector *detector,

@@ -149,6 +149,11 @@ void cuda_device_close(struct cuda *cuda);
 struct gs_error *cuda_module_load(struct cuda *cuda, const char *what, const char *ptx,
 				  uint32_t threads, struct CUmod_st **ret);
 void cuda_module_unload(struct cuda *cuda, struct CUmod_st **module);
+// The code of a fat detector, and in it the two entries of one of its detectors.
+struct gs_error *cuda_fat_load(struct cuda *cuda, const struct gs_fat *fat, struct CUmod_st **ret);
+struct gs_error *cuda_fat_entries(struct cuda *cuda, const struct gs_fat *fat, size_t index,
+				  struct CUmod_st *module, struct CUfunc_st **run_ret,
+				  struct CUfunc_st **loop_ret);
 
 // Memory, also while kernels run.
 struct gs_error *cuda_alloc(struct cuda *cuda, const char *what, size_t size, cuda_address *ret);

@@ -3,9 +3,11 @@
 //
 // Loading waits until no kernel runs; compiling does not. Beside kernels that run, the two are therefore done one
 // after the other, so that kernels stand still for the loading alone.
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/cuda_loop.h"
+#include "util/cleanup.h"
 
 // Options of the driver's compiler, and where it puts its words.
 struct options {
@@ -93,4 +95,46 @@ struct gs_error *cuda_module_load(struct cuda *cuda, const char *what, const cha
 	*ret = NULL;
 	return cuda_idle(cuda) ? load(cuda, what, ptx, threads, ret)
 			       : compile_and_load(cuda, what, ptx, threads, ret);
+}
+
+// Threads of the largest block among a file's detectors.
+static uint32_t max_threads(const struct gs_fat *fat)
+{
+	uint32_t max = 1;
+
+	for (uint32_t i = 0; i < fat->header->detectors.count; i++) {
+		if (fat->detectors[i].threads > max)
+			max = fat->detectors[i].threads;
+	}
+	return max;
+}
+
+struct gs_error *cuda_fat_load(struct cuda *cuda, const struct gs_fat *fat, struct CUmod_st **ret)
+{
+	if (!fat->ptx)
+		return gs_error_create(GS_ERROR_DETECTOR,
+				       "%s: has no code for GPUs; compile it again with llview, or "
+				       "use -e cpu",
+				       fat->path);
+	return cuda_module_load(cuda, fat->path, fat->ptx, max_threads(fat), ret);
+}
+
+struct gs_error *cuda_fat_entries(struct cuda *cuda, const struct gs_fat *fat, size_t index,
+				  struct CUmod_st *module, struct CUfunc_st **run_ret,
+				  struct CUfunc_st **loop_ret)
+{
+	const char *run = fat_string(fat, fat->detectors[index].function);
+	_cleanup_free_ char *loop = NULL;
+	static const char prefix[] = "gs_run_";
+
+	if (strncmp(run, prefix, strlen(prefix)) ||
+	    asprintf(&loop, "gs_loop_%s", run + strlen(prefix)) < 0)
+		loop = NULL;
+	if (!loop || cuda->api.module_function(run_ret, module, run) ||
+	    cuda->api.module_function(loop_ret, module, loop))
+		return gs_error_create(GS_ERROR_DETECTOR,
+				       "%s: its GPU code lacks the entries of detector %s; compile "
+				       "it again with llview",
+				       fat->path, fat_string(fat, fat->detectors[index].name));
+	return NULL;
 }

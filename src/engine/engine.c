@@ -184,20 +184,26 @@ static uint64_t first_set(uint64_t a, uint64_t b, uint64_t c)
 	return a ? a : b ? b : c;
 }
 
-static struct gs_error *detector_init(struct gs_detector *detector,
-				      const struct gs_detector_options *options)
+uint64_t detector_output(const struct gs_fat_detector *fat, uint64_t wanted)
 {
-	const struct gs_fat_detector *fat = &detector->loaded->fat->detectors[detector->index];
-	uint64_t output = first_set(options->output, fat->output, DEFAULT_OUTPUT);
+	uint64_t output = first_set(wanted, fat->output, DEFAULT_OUTPUT);
 
-	detector->period_us =
-		(uint32_t)first_set(options->period_us, fat->period_us, DEFAULT_PERIOD_US);
-	detector->budget = first_set(options->budget, fat->budget, DEFAULT_BUDGET);
 	if (output < MIN_OUTPUT)
 		output = MIN_OUTPUT;
 	if (output > MAX_OUTPUT)
 		output = MAX_OUTPUT;
-	output &= ~UINT64_C(7);
+	return output & ~UINT64_C(7);
+}
+
+static struct gs_error *detector_init(struct gs_detector *detector,
+				      const struct gs_detector_options *options)
+{
+	const struct gs_fat_detector *fat = &detector->loaded->fat->detectors[detector->index];
+	uint64_t output = detector_output(fat, options->output);
+
+	detector->period_us =
+		(uint32_t)first_set(options->period_us, fat->period_us, DEFAULT_PERIOD_US);
+	detector->budget = first_set(options->budget, fat->budget, DEFAULT_BUDGET);
 
 	// calloc() gives fresh pages for a size like this: what a detector does not fill costs no
 	// memory.

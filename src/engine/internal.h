@@ -133,6 +133,9 @@ void engine_fail(struct gs_engine *engine, struct gs_error *err);
 // A condition that waits on CLOCK_MONOTONIC.
 void cond_init(pthread_cond_t *cond);
 
+// Bytes of record buffer that a detector is given. @wanted: 0: as it says.
+uint64_t detector_output(const struct gs_fat_detector *fat, uint64_t wanted);
+
 // Decode records of a detector and hand them on. @wall_offset_ns: from their clock to that of people.
 struct gs_error *detector_deliver(struct gs_detector *detector, const void *records, size_t size,
 				  uint64_t wall_offset_ns, gs_record_fn *fn, void *arg,

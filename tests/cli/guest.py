@@ -117,8 +117,12 @@ class Form(Case):
         for detector in self.json("list"):
             self.assertIs(detector["fits"], True, detector)
             self.assertIsNone(detector["lacks"])
-        self.assertRegex(self.output("list"), r"(?m)^processes +\d+ ms yes +\S")
+        self.assertRegex(self.output("list"), r"(?m)^processes +\d+ ms +\d+ +\d+ yes +\S")
         self.assertEqual([d["name"] for d in self.json("list", "memory", "log")], ["memory", "log"])
+        # Not known unless a GPU is asked.
+        self.assertIsNone(self.json("-e", "cpu", "list", "--residency", "log")[0]["registers"])
+        self.assertRegex(self.output("-e", "cpu", "list", "--residency", "log"),
+                         r"(?m)^log +\S+ ms +\d+ +\d+( +-){4} yes +\S")
 
 
 # Where the tests may not protect the process that watches, it says so first.

@@ -15,61 +15,11 @@
 #include <gpusentinel/engine.h>
 
 #include "engine/cuda_api.h"
+#include "cuda_target.h"
 #include "fake_cuda.h"
 #include "util/array.h"
 
 enum { COUNTER, ENDLESS, FLOOD, FAULTY, READER };
-enum { PAGES = 200 };
-
-static uint8_t ram[PAGES * 4096] __attribute__((aligned(4096)));
-static uint64_t present[(PAGES + 63) / 64];
-static struct gs_segment segment = { .size = sizeof(ram), .host = ram, .present = present };
-static struct gs_map map = { .direct_base = UINT64_C(0xffff888000000000),
-			     .direct_size = sizeof(ram),
-			     .levels = 4 };
-static bool frozen;
-// Found by the next scan.
-static uint64_t new_page;
-
-#include "engine_kernel.h"
-
-bool gs_target_frozen(const struct gs_target *target)
-{
-	(void)target;
-	return frozen;
-}
-
-static void set_present(uint64_t page)
-{
-	present[page / 64] |= UINT64_C(1) << page % 64;
-}
-
-bool gs_target_fault(struct gs_target *target, size_t index, uint64_t page)
-{
-	(void)target;
-	(void)index;
-	return present[page / 64] >> page % 64 & 1;
-}
-
-uint64_t gs_target_scan(struct gs_target *target)
-{
-	(void)target;
-	if (new_page)
-		set_present(new_page);
-	return 0;
-}
-
-bool gs_target_next_present(struct gs_target *target, uint64_t phys, uint64_t *ret)
-{
-	for (uint64_t page = phys >> 12; page < PAGES; page++) {
-		if (gs_target_fault(target, 0, page)) {
-			*ret = page << 12;
-			return true;
-		}
-	}
-	return false;
-}
-
 // The same file twice: to an engine, two files.
 static struct gs_fat *fat, *other_fat;
 static struct fake_cuda *fake;
@@ -460,6 +410,42 @@ static void detectors_that_do_not_fit_are_refused(void **state)
 	gs_engine_destroy(engine);
 }
 
+static void gpus_are_asked_without_a_target(void **state)
+{
+	struct gs_residency residency;
+	struct gs_gpu *gpu;
+
+	(void)state;
+	assert_null(gs_gpu_open(&gpu));
+	for (size_t i = 0; i < gs_fat_detector_count(fat); i++) {
+		assert_null(gs_gpu_residency(gpu, fat, i, &residency));
+		assert_int_equal(residency.registers, 40);
+		assert_int_equal(residency.shared_bytes, 8192);
+		assert_int_equal(residency.local_bytes, i == READER ? 512 : 64);
+		// The buffer for records alone has 4 MiB.
+		assert_true(residency.memory_bytes > 4 << 20);
+		assert_true(residency.memory_bytes < 5 << 20);
+	}
+	// The supervisor's and the detectors'.
+	assert_int_equal(fake->modules, 2);
+	assert_null(gs_gpu_residency(gpu, other_fat, COUNTER, &residency));
+	assert_int_equal(fake->modules, 2);
+
+	struct gs_error *err = gs_gpu_residency(gpu, fat, gs_fat_detector_count(fat), &residency);
+
+	assert_non_null(err);
+	assert_int_equal(err->code, GS_ERROR_USAGE);
+	gs_error_destroy(err);
+	gs_gpu_close(gpu);
+	gs_gpu_close(NULL);
+
+	fake->devices = 0;
+	err = gs_gpu_open(&gpu);
+	assert_non_null(err);
+	assert_int_equal(err->code, GS_ERROR_ENGINE);
+	gs_error_destroy(err);
+}
+
 static void unusable_gpus_are_refused(void **state)
 {
 	(void)state;
@@ -519,7 +505,22 @@ static void live(void)
 	gs_engine_destroy(engine);
 }
 
-static void every_call_may_fail(void **state)
+// Questions without a target.
+static void ask(void)
+{
+	struct gs_residency residency;
+	struct gs_gpu *gpu = NULL;
+	struct gs_error *err = gs_gpu_open(&gpu);
+
+	if (!err)
+		err = gs_gpu_residency(gpu, fat, COUNTER, &residency);
+	if (!err)
+		err = gs_gpu_residency(gpu, other_fat, COUNTER, &residency);
+	gs_error_destroy(err);
+	gs_gpu_close(gpu);
+}
+
+static void every_call_of(void (*program)(void), unsigned int at_least)
 {
 	static const char *const symbols[] = {
 #define NAME(member, symbol, parameters) #symbol,
@@ -527,8 +528,6 @@ static void every_call_may_fail(void **state)
 	};
 	unsigned int failures = 0;
 
-	(void)state;
-	// What the driver says about a failed close of a mailbox goes nowhere.
 	for (size_t i = 0; i < ARRAY_SIZE(symbols); i++) {
 		// Frequent ones fail the first times, then now and then.
 		for (unsigned int n = 1; n < 300; n += n < 20 ? 1 : 41) {
@@ -536,7 +535,7 @@ static void every_call_may_fail(void **state)
 			fake->fail_symbol = symbols[i];
 			fake->fail_at = n;
 			fake->fail_with = n % 2 ? CUDA_OUT_OF_MEMORY : CUDA_ILLEGAL_ADDRESS;
-			live();
+			program();
 			if (!fake->failed)
 				break;
 			failures++;
@@ -554,7 +553,14 @@ static void every_call_may_fail(void **state)
 					fake->pushed, fake->misuses, fake->unsafe);
 		}
 	}
-	assert_true(failures > 100);
+	assert_true(failures > at_least);
+}
+
+static void every_call_may_fail(void **state)
+{
+	(void)state;
+	every_call_of(live, 100);
+	every_call_of(ask, 20);
 }
 
 int main(int argc, char **argv)
@@ -573,6 +579,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(failures_of_running_kernels_are_reported, setup,
 						assert_clean),
 		cmocka_unit_test_setup_teardown(detectors_that_do_not_fit_are_refused, setup,
+						assert_clean),
+		cmocka_unit_test_setup_teardown(gpus_are_asked_without_a_target, setup,
 						assert_clean),
 		cmocka_unit_test_setup_teardown(unusable_gpus_are_refused, setup, assert_clean),
 		cmocka_unit_test_setup(every_call_may_fail, setup),
