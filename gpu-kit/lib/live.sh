@@ -89,7 +89,8 @@ message_of()
 	sed -E 's/.*"message": *"(([^"\\]|\\.)*)".*/\1/' <<<"$1"
 }
 
-# fault_found SHORT FILE FAULT PATTERN OPTION...: break the guest and wait for the finding
+# fault_found SHORT FILE FAULT PATTERN OPTION...: break the guest and wait for the finding. The pattern is the detector's
+# own words: what the kernel says of itself is found in the log as well.
 fault_found()
 {
 	local short=$1 file=$2 fault=$3 pattern=$4 found
@@ -109,10 +110,10 @@ fault_found()
 lockup()
 {
 	if [ ! -r "$kit/cache/kernels/$oldest-cloud/lab_fault.ko" ]; then
-		check "live lockup ($engine)" skip "this kit has no module that locks up a CPU"
+		check "live hardlockup ($engine)" skip "this kit has no module that locks up a CPU"
 		return
 	fi
-	fault_found live live hardlockup '[Ll]ock|stuck' --cpu 1 --for 8
+	fault_found live live hardlockup 'hard lockup: cpu=1' --cpu 1 --for 8
 	sleep 6
 }
 
@@ -120,9 +121,9 @@ live()
 {
 	watch live live 5 || return
 	cpu_time
-	fault_found live live oom 'out of memory'
+	fault_found live live oom 'out of memory: kills='
 	lockup
-	fault_found live live panic 'kernel panic'
+	fault_found live live panic 'kernel panic: cpu='
 	unwatch "end of watching ($engine)"
 }
 
@@ -155,7 +156,7 @@ stopped()
 	sleep 5
 	to=$(now)
 	kill -CONT "$watcher"
-	wait_finding 10 "$out/stopped.json" 'kernel panic' >/dev/null
+	wait_finding 10 "$out/stopped.json" 'kernel panic: cpu=' >/dev/null
 	sleep 1
 	while read -r line; do
 		# Thousands of lines: no process for each.
@@ -163,7 +164,7 @@ stopped()
 		time=${BASH_REMATCH[1]}
 		[[ $time > $from && $time < $to ]] || continue
 		case $line in
-		*'"finding"'*'kernel panic'*) found=$time ;;
+		*'"finding"'*'kernel panic: cpu='*) found=$time ;;
 		esac
 		records=$((records + 1))
 	done < <(grep '"time"' "$out/stopped.json" | tail -n 20000)
