@@ -114,16 +114,6 @@ static void read_page(const struct gs_crc32c *crc32c, uint64_t from, uint64_t to
 		gs_put(ret, (uint64_t)flags << 32 | check);
 }
 
-// Of page tables that have changed since, translations must not stay.
-static void forget_pages(struct gs_ctx *ctx)
-{
-	uint64_t GS_SHARED *block = (uint64_t GS_SHARED *)gs_rt_block(ctx);
-
-	for (uint32_t i = gs_my_thread(); i < gs_words_of(struct gs_block); i += GS_THREADS)
-		block[i] = 0;
-	gs_wait_for_all();
-}
-
 void gs_requests_copy(const struct gs_supervisor *supervisor, const struct gs_crc32c *crc32c,
 		      const struct gs_piece *piece)
 {
@@ -132,12 +122,17 @@ void gs_requests_copy(const struct gs_supervisor *supervisor, const struct gs_cr
 		.fault_fn = supervisor->fault_fn,
 		.fault_arg = supervisor->fault_arg,
 		.block = supervisor->block,
+		.threads = GS_THREADS,
+		.blocks = 1,
+		.thread_index = gs_my_thread(),
 	};
 	uint64_t first = piece->address / GS_READ_PAGE;
 	uint64_t last = (piece->address + piece->size - 1) / GS_READ_PAGE;
 
-	if (piece->space == GS_READ_VIRTUAL)
-		forget_pages(&ctx);
+	// Of page tables that have changed since, translations must not stay.
+	if (ctx.map)
+		gs_rt_block_load(&ctx);
+	gs_wait_for_all();
 	for (uint64_t i = gs_my_thread() / LANES; i <= last - first; i += GS_THREADS / LANES) {
 		uint64_t page = (first + i) * GS_READ_PAGE;
 		uint64_t begin = i ? 0 : piece->address % GS_READ_PAGE;

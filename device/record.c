@@ -32,16 +32,26 @@ __attribute__((noinline, cold)) void gs_rt_lose(struct gs_ctx *ctx)
 		ctx->record = RECORD_LOST;
 }
 
+static inline __attribute__((always_inline)) bool make_room(struct gs_ctx *ctx, uint32_t size)
+{
+	return __builtin_expect(fits(ctx, size), 1) ||
+	       (under_construction(ctx) && gs_rt_grow(ctx, size));
+}
+
 __attribute__((noinline)) void gs_rt_begin(struct gs_ctx *ctx, uint32_t kind, uint32_t severity,
 					   uint32_t format, uint32_t nargs)
 {
 	uint32_t start = ctx->out_used;
+	bool room =
+		start <= ctx->out_size && ctx->out_size - start >= sizeof(struct gs_record_header);
 
-	ctx->record = RECORD_LOST;
-	if (start > ctx->out_size || ctx->out_size - start < sizeof(struct gs_record_header))
+	ctx->record = 0;
+	if (nargs > GS_RECORD_MAX_ARGS ||
+	    (!room && !gs_rt_grow(ctx, sizeof(struct gs_record_header)))) {
+		ctx->record = RECORD_LOST;
 		return;
-	if (nargs > GS_RECORD_MAX_ARGS)
-		return;
+	}
+	start = ctx->out_used;
 
 	struct gs_record_header *header = (struct gs_record_header *)(ctx->out + start);
 
@@ -56,7 +66,7 @@ __attribute__((noinline)) void gs_rt_begin(struct gs_ctx *ctx, uint32_t kind, ui
 
 inline __attribute__((always_inline)) void gs_rt_arg(struct gs_ctx *ctx, uint64_t value)
 {
-	if (__builtin_expect(!fits(ctx, 8), 0)) {
+	if (__builtin_expect(!make_room(ctx, 8), 0)) {
 		gs_rt_lose(ctx);
 		return;
 	}
@@ -105,7 +115,7 @@ static uint32_t copy_string(uint8_t *to, uint64_t from, uint32_t size, bool *nul
 static uint8_t *string_begin(struct gs_ctx *ctx, uint64_t max, uint32_t *size_ret,
 			     bool *limited_ret)
 {
-	if (!fits(ctx, 8)) {
+	if (!make_room(ctx, 8)) {
 		gs_rt_lose(ctx);
 		return 0;
 	}
@@ -129,14 +139,26 @@ static void string_end(struct gs_ctx *ctx, uint8_t *to, uint32_t len, uint64_t f
 	ctx->record += 8 + padded;
 }
 
-__attribute__((noinline)) void gs_rt_arg_str(struct gs_ctx *ctx, uint64_t address, uint64_t max)
+// A string that began where too little is left begins once more, elsewhere.
+static bool more_room(struct gs_ctx *ctx, uint64_t max)
+{
+	if (max > GS_RECORD_MAX_STRING)
+		max = GS_RECORD_MAX_STRING;
+	if (gs_rt_grow(ctx, 8 + (((uint32_t)max + 7) & ~7u)))
+		return true;
+	gs_rt_lose(ctx);
+	return false;
+}
+
+// @return false if the buffer ended before the string did.
+static bool string_from_kernel(struct gs_ctx *ctx, uint64_t address, uint64_t max)
 {
 	uint32_t size, len = 0;
 	bool limited;
 	uint8_t *to = string_begin(ctx, max, &size, &limited);
 
 	if (!to)
-		return;
+		return true;
 	while (len < size) {
 		uint64_t from = address + len;
 		// from < address: the string runs over the end of the address space.
@@ -148,38 +170,53 @@ __attribute__((noinline)) void gs_rt_arg_str(struct gs_ctx *ctx, uint64_t addres
 		if (!page) {
 			gs_rt_fault(ctx, from);
 			string_end(ctx, to, len, GS_RECORD_STRING_FAULT);
-			return;
+			return true;
 		}
 		if (chunk > size - len)
 			chunk = size - len;
 		len += copy_string(to + len, page + offset, chunk, &nul);
 		if (nul) {
 			string_end(ctx, to, len, 0);
-			return;
+			return true;
 		}
 	}
-	// The buffer ended before the string did.
 	if (limited)
-		gs_rt_lose(ctx);
-	else
-		string_end(ctx, to, len, GS_RECORD_STRING_CUT);
+		return false;
+	string_end(ctx, to, len, GS_RECORD_STRING_CUT);
+	return true;
 }
 
-__attribute__((noinline)) void gs_rt_arg_str_local(struct gs_ctx *ctx, const char *s, uint64_t max)
+__attribute__((noinline)) void gs_rt_arg_str(struct gs_ctx *ctx, uint64_t address, uint64_t max)
+{
+	while (!string_from_kernel(ctx, address, max)) {
+		if (!more_room(ctx, max))
+			return;
+	}
+}
+
+static bool string_from_local(struct gs_ctx *ctx, const char *s, uint64_t max)
 {
 	uint32_t size;
 	bool limited, nul;
 	uint8_t *to = string_begin(ctx, max, &size, &limited);
 
 	if (!to)
-		return;
+		return true;
 
 	uint32_t len = copy_string(to, (uint64_t)s, size, &nul);
 
 	if (!nul && limited)
-		gs_rt_lose(ctx);
-	else
-		string_end(ctx, to, len, nul ? 0 : GS_RECORD_STRING_CUT);
+		return false;
+	string_end(ctx, to, len, nul ? 0 : GS_RECORD_STRING_CUT);
+	return true;
+}
+
+__attribute__((noinline)) void gs_rt_arg_str_local(struct gs_ctx *ctx, const char *s, uint64_t max)
+{
+	while (!string_from_local(ctx, s, max)) {
+		if (!more_room(ctx, max))
+			return;
+	}
 }
 
 __attribute__((noinline)) void gs_rt_end(struct gs_ctx *ctx)
@@ -193,6 +230,8 @@ __attribute__((noinline)) void gs_rt_end(struct gs_ctx *ctx)
 		header->size = size;
 		header->flags = ctx->faults != ctx->record_faults ? GS_RECORD_F_FAULT : 0;
 		ctx->out_used = ctx->record;
+		if (ctx->chunk)
+			((struct gs_chunk *)ctx->chunk)->used = ctx->out_used;
 	} else if (ctx->record) {
 		ctx->out_lost++;
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The whole runtime as one translation unit, as bitcode is compiled from it.
 #include "block.c"
+#include "chunk.c"
 #include "copy.c"
 #include "map.c"
 #include "fetch.c"
@@ -12,5 +13,6 @@
 // Who runs by itself also writes the mailbox. On the CPU the engine does that.
 #include "mailbox.c"
 #include "metric.c"
+#include "publish.c"
 #include "loop.c"
 #endif

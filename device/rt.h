@@ -19,8 +19,11 @@
 // What a block shares lies in its shared memory on a GPU (PTX ISA 8.5, 5.1.7).
 #ifdef __NVPTX__
 #define GS_SHARED __attribute__((address_space(3)))
+// Threads of a warp wait for each other in it: calls of it are not to be moved into branches.
+#define GS_CONVERGENT __attribute__((noinline, convergent))
 #else
 #define GS_SHARED
+#define GS_CONVERGENT __attribute__((noinline))
 #endif
 
 #define GS_RT_PAGE_SHIFT 12
@@ -99,8 +102,35 @@ uint64_t gs_rt_phys_page(struct gs_ctx *ctx, uint64_t phys);
 /** Count a load that failed. */
 void gs_rt_fault(struct gs_ctx *ctx, uint64_t address);
 
-/** First call of a run: forgets the results and the translations of the run before. */
+/** Start of a run: forgets the results and the translations of the run before. All threads of the block call it. */
 void gs_rt_begin_run(struct gs_ctx *ctx);
+/** The thread's run is over: it is counted out of all collectives. */
+void gs_rt_end_run(struct gs_ctx *ctx);
+
+/**
+ * A thread's own context, from the one that the engine wrote. On the host its `block` and `thread_index` are the
+ * caller's.
+ */
+void gs_rt_copy_context(struct gs_ctx *ctx, struct gs_ctx *shared);
+/** The same, and gs_rt_begin_run(). */
+void gs_rt_enter(struct gs_ctx *ctx, struct gs_ctx *shared);
+/** gs_rt_end_run(), and what the thread found goes where its context came from. */
+void gs_rt_leave(struct gs_ctx *ctx);
+
+/** All threads of the block wait for each other; none may have left. Orders all memory between them. */
+void gs_rt_block_meet(struct gs_ctx *ctx);
+/** No collective has begun. One thread calls it while no other can arrive at one. */
+void gs_rt_block_reset(struct gs_ctx *ctx);
+/** Empty TLBs and a copy of the map: all threads of the block, each its share. */
+void gs_rt_block_load(struct gs_ctx *ctx);
+
+/** Several threads write records: each into chunks of its own. */
+bool gs_rt_in_chunks(const struct gs_ctx *ctx);
+/**
+ * A new chunk in which @p bytes fit behind what there is of the record under construction, which moves there.
+ * @return false if there are no chunks, or there is no room.
+ */
+bool gs_rt_grow(struct gs_ctx *ctx, uint32_t bytes);
 /** On each loop back edge. @return false if the budget is gone: the caller returns. */
 bool gs_rt_edge(struct gs_ctx *ctx, uint32_t site);
 /** Before an early return; the first reason of a run is kept. */
@@ -122,12 +152,17 @@ void gs_rt_lose(struct gs_ctx *ctx);
 struct gs_control;
 
 /**
- * Wait until the next run is due, and prepare the context for it. GPUs only, as gs_rt_loop_end().
+ * Wait until the next run is due, and prepare the thread's context for it. All threads of all blocks call it, and
+ * gs_rt_loop_end() after a run.
  * @return 0: told to stop.
  */
-uint32_t gs_rt_loop_begin(struct gs_ctx *ctx, struct gs_control *control);
+uint32_t gs_rt_loop_begin(struct gs_ctx *ctx, struct gs_ctx *shared, struct gs_control *control);
 /** Publish what the run found. */
 void gs_rt_loop_end(struct gs_ctx *ctx, struct gs_control *control);
+/** All threads of all blocks wait for each other. */
+void gs_rt_meet(struct gs_ctx *ctx, struct gs_control *control);
+/** Put the records of all threads into the mailbox: all call it. */
+void gs_rt_publish(struct gs_ctx *ctx, struct gs_control *control);
 
 uint64_t gs_rt_now(struct gs_ctx *ctx);
 uint64_t gs_rt_run(struct gs_ctx *ctx);

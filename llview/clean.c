@@ -75,6 +75,11 @@ static void clean_attributes(LLVMValueRef value, unsigned int params, bool call)
 		clean_attributes_at(value, LLVMAttributeReturnIndex + i, call);
 }
 
+void lv_clean_attributes(LLVMValueRef fn)
+{
+	clean_attributes(fn, LLVMCountParams(fn), false);
+}
+
 static void clean_flags(LLVMValueRef inst)
 {
 	switch (LLVMGetInstructionOpcode(inst)) {
@@ -164,7 +169,7 @@ void lv_clean(struct lv *lv)
 	for (LLVMValueRef fn = LLVMGetFirstFunction(lv->module); fn; fn = LLVMGetNextFunction(fn)) {
 		// Intrinsics' attributes belong to LLVM.
 		if (!LLVMGetIntrinsicID(fn))
-			clean_attributes(fn, LLVMCountParams(fn), false);
+			lv_clean_attributes(fn);
 
 		_cleanup_values_ struct lv_values list = lv_instructions(fn);
 

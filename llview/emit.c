@@ -209,9 +209,8 @@ static struct gs_error *prepare(struct lv *lv, LLVMModuleRef module, const struc
 	LLVMDisposeMessage(text);
 	LLVMDisposeTargetData(layout);
 
-	if (backend == &nvptx)
-		lv_loops(lv, module);
-	else if (lv->options->overlap != LV_OVERLAP_ALL)
+	lv_entries(lv, module, backend == &nvptx);
+	if (backend != &nvptx && lv->options->overlap != LV_OVERLAP_ALL)
 		lv_overlap_drop(module);
 
 	struct gs_error *err = link_runtime(lv, module, backend);

@@ -126,6 +126,9 @@ struct gs_error *lv_frontend(struct lv *lv);
 /** Drop every promise that hostile memory, or C that goes wrong, could break. */
 void lv_clean(struct lv *lv);
 
+/** Drop what LLVM has concluded about a function, too. */
+void lv_clean_attributes(LLVMValueRef fn);
+
 /** Find the DETECTOR()s; each gets a function that takes the context. */
 void lv_detectors(struct lv *lv);
 
@@ -183,8 +186,8 @@ void lv_budget(struct lv *lv);
 /** Emit the runtime's calls for the placeholders. */
 void lv_lower(struct lv *lv);
 
-/** Give each detector of a GPU's module an entry in which it runs by itself. */
-void lv_loops(struct lv *lv, LLVMModuleRef module);
+/** Give each detector what is called from outside; on a GPU also an entry in which it runs by itself. */
+void lv_entries(struct lv *lv, LLVMModuleRef module, bool gpu);
 
 /** Generate code for both machines, and the shared object. */
 struct gs_error *lv_emit(struct lv *lv);

@@ -147,9 +147,6 @@ static void lower_function(struct lv *lv, LLVMValueRef fn)
 		else
 			lower_call(lv, fn, list.v[i]);
 	}
-	LLVMPositionBuilderBefore(lv->builder, LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(fn)));
-	LLVMSetCurrentDebugLocation2(lv->builder, NULL);
-	lv_rt(lv, fn, "begin_run", lv->void_type, NULL, 0);
 }
 
 void lv_lower(struct lv *lv)

@@ -12,6 +12,7 @@
 
 #include <stdint.h>
 
+#include <gpusentinel/fat.h>
 #include <gpusentinel/mailbox.h>
 
 /** A ring as its writers see it. */
@@ -66,8 +67,17 @@ struct gs_control {
 	uint64_t kick;
 	/** The one that the last run, or the run that is going on, has fulfilled. */
 	uint64_t kicked;
-	/** Non-zero: it waits, as @ref stop asks. */
-	uint64_t parked;
+	/** Since when it waits, as @ref stop asks; 0: it does not. Non-zero: that was too long, and it goes on. */
+	uint64_t parked, resumed;
+	/** For all threads: non-zero: run; 0: return. */
+	uint32_t go;
+	/** Blocks that have come to where all meet, and how often all have met. */
+	uint32_t arrived, met;
+	uint32_t pad;
+	/** What each block has for each ring: slots, and 2^32 times the number of records. */
+	uint64_t totals[GS_MAILBOX_RINGS][GS_FAT_MAX_BLOCKS];
+	/** How much of all that goes into the ring, in the same form, and the number of its first slot. */
+	uint64_t taken[GS_MAILBOX_RINGS], position[GS_MAILBOX_RINGS];
 };
 
 /** What the supervisor knows of a monitor. */

@@ -5,7 +5,8 @@
  * device runtime (device/). Compiled for x86-64 and nvptx64; fixed-width members only, addresses as u64.
  *
  * A detector NAME becomes one function, `void gs_run_NAME(struct gs_ctx *ctx)` in the host code and
- * `.visible .entry gs_run_NAME(.param .u64 ctx)` in the PTX; a call is one run over the target's memory.
+ * `.visible .entry gs_run_NAME(.param .u64 ctx)` in the PTX; a call is one run over the target's memory. On the host
+ * each thread has its own context; a kernel's threads make theirs from the one that they are given.
  */
 #ifndef GPUSENTINEL_CTX_H
 #define GPUSENTINEL_CTX_H
@@ -26,15 +27,33 @@ enum gs_stop {
 	GS_STOP_TRAP = 3,
 };
 
-/** Entries of the software TLB; a power of two. Direct-mapped by virtual page number. */
-#define GS_TLB_ENTRIES 256
+/** Entries of the two software TLBs, for pages of 4 KiB and for stretches of 2 MiB; powers of two. */
+#define GS_TLB_PAGES 256
+#define GS_TLB_STRETCHES 512
 
-/** A translation of one 4 KiB page. */
+/**
+ * A translation. Direct-mapped by the virtual number of its page or stretch. Threads read an entry while another one
+ * replaces it: what does not belong together fails the check. All zero: empty.
+ */
 struct gs_tlb_entry {
-	/** Virtual page number + 1; 0: empty. */
-	uint64_t tag;
-	/** Address of the page in the engine's address space. */
+	/** (Last address of the page or stretch, its halves swapped) ^ base. */
+	uint64_t check;
+	/** Address of its first byte in the engine's address space. */
 	uint64_t base;
+};
+
+/** Segments that a block keeps a copy of, and threads of a block at most. */
+#define GS_BLOCK_SEGMENTS 32
+#define GS_BLOCK_THREADS 1024
+/** Threads that combine their values among themselves first: a warp, which is also the number of warps at most. */
+#define GS_BLOCK_GROUP 32
+
+/** Up to GS_BLOCK_GROUP members of a collective: threads of a warp, or the warps. */
+struct gs_group {
+	/** Members that have arrived, and 65536 times those that have left for good. */
+	uint32_t tally;
+	/** Bit N: member N has left. */
+	uint32_t left;
 };
 
 /**
@@ -42,7 +61,23 @@ struct gs_tlb_entry {
  * block's shared memory.
  */
 struct gs_block {
-	struct gs_tlb_entry tlb[GS_TLB_ENTRIES];
+	/** Pages of 4 KiB; stretches of 2 MiB, linear and wholly present. */
+	struct gs_tlb_entry pages[GS_TLB_PAGES];
+	struct gs_tlb_entry stretches[GS_TLB_STRETCHES];
+	/** Copy of the map, and of its first segments. */
+	struct gs_map map;
+	struct gs_map_segment segments[GS_BLOCK_SEGMENTS];
+	/** Each thread's value in the collective that is going on, and behind them each warp's. */
+	uint64_t values[GS_BLOCK_THREADS + GS_BLOCK_GROUP];
+	/** The warps, and the group that they form. */
+	struct gs_group groups[GS_BLOCK_GROUP + 1];
+	/** What it came to, which operation it is, how many have ended. */
+	uint64_t result;
+	uint32_t operation, ended;
+	/** Threads that came to where all of a block meet, since the start. Host engines only. */
+	uint64_t met;
+	/** What thread 0 has for the others. */
+	uint64_t shared[4];
 };
 
 /** Bytes of a chunk, this header included, that a thread takes at a time, unless a record needs more. */
@@ -103,11 +138,16 @@ struct gs_ctx {
 	uint32_t thread_index;
 	/** Segment of the last translation: a hint. */
 	uint32_t segment_hint;
-	/** Offset in `out` behind the record under construction, which began at `out_used`; 0: none. The runtime's. */
+	/** Offset in `out` behind the record under construction, which began at `out_used`; 0: none. */
 	uint32_t record;
 	uint32_t pad;
 	/** Value of `faults` when the last record was finished, for GS_RECORD_F_FAULT. */
 	uint64_t record_faults;
+	/**
+	 * Where several threads write: address of this one's first chunk and of the one that it fills, 0: none; `out`
+	 * to `out_used` are then the part of it behind its header.
+	 */
+	uint64_t first_chunk, chunk;
 };
 
 /*
@@ -115,7 +155,8 @@ struct gs_ctx {
  *
  *   u8/u16/u32/u64 gs_rt_load8/16/32/64(ctx, u64 address)   translate and load; 0 if it fails (counted)
  *   void gs_rt_copy(ctx, void *local, u64 address, u64 n)   kernel to local memory; unreadable bytes become 0
- *   void gs_rt_begin_run(ctx)                               first call in gs_run_NAME: empties the TLB, results
+ *   void gs_rt_begin_run(ctx), void gs_rt_end_run(ctx)      around a run on the host: empties the TLB, results
+ *   void gs_rt_enter(ctx, shared), void gs_rt_leave(ctx)    the same on a GPU: makes the thread's context; merges
  *   bool gs_rt_edge(ctx, u32 site)                          on each loop back edge; false: budget gone, return
  *   void gs_rt_stop(ctx, u32 reason, u32 site)              before an early return
  *   void gs_rt_begin(ctx, u32 kind, u32 severity, u32 format, u32 nargs)   start a record

@@ -295,10 +295,14 @@ void host_mailbox_end(struct gs_detector *detector, bool ran)
 	if (!control)
 		return;
 	((struct gs_mailbox_detector *)control->writer.entry)->kicked = control->kicked;
-	if (ran)
-		gs_mailbox_run_end(&control->writer, detector->ctx, clock_ns(CLOCK_MONOTONIC));
-	else
+	if (ran) {
+		uint64_t lost = gs_mailbox_publish(&control->writer, detector->ctx);
+
+		gs_mailbox_run_end(&control->writer, detector->ctx, lost,
+				   clock_ns(CLOCK_MONOTONIC));
+	} else {
 		gs_mailbox_set_state(&control->writer, GS_MAILBOX_WAITING);
+	}
 	__atomic_store_n(&control->since_ns, 0, __ATOMIC_RELAXED);
 }
 

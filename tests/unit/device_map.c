@@ -87,10 +87,13 @@ static void other_depths_fail(void **state)
 	(void)state;
 	machine_map(m, VMALLOC, RAM_PHYS + 200 * PAGE, 1);
 	m->map.levels = 3;
+	gs_rt_begin_run(&m->ctx);
 	assert_fails(m, VMALLOC);
 	m->map.levels = 6;
+	gs_rt_begin_run(&m->ctx);
 	assert_fails(m, VMALLOC);
 	m->map.levels = UINT32_MAX;
+	gs_rt_begin_run(&m->ctx);
 	assert_fails(m, VMALLOC);
 	machine_destroy(m);
 }
@@ -200,6 +203,7 @@ static void segments_end(void **state)
 	assert_fails(m, DIRECT + HIGH_PHYS + HIGH_PAGES * PAGE);
 	// A segment that ends within a page: the page cannot be read through it.
 	m->segments[1].end -= 100;
+	gs_rt_begin_run(&m->ctx);
 	assert_fails(m, DIRECT + m->segments[1].end - 8);
 	machine_destroy(m);
 }
@@ -210,6 +214,7 @@ static void the_segment_table_may_be_empty_or_too_long(void **state)
 
 	(void)state;
 	m->map.segment_count = 0;
+	gs_rt_begin_run(&m->ctx);
 	m->ctx.segment_hint = UINT32_MAX;
 	assert_fails(m, DIRECT + RAM_PHYS);
 	machine_destroy(m);
@@ -292,6 +297,7 @@ static void encryption_bits_are_masked(void **state)
 
 	(void)state;
 	m->map.phys_mask &= ~c_bit;
+	gs_rt_begin_run(&m->ctx);
 	machine_put64(m, RAM_PHYS + 200 * PAGE, MAGIC);
 	machine_map(m, VMALLOC, (RAM_PHYS + 200 * PAGE) | c_bit, 1);
 	assert_int_equal(gs_rt_load64(&m->ctx, VMALLOC), MAGIC);
@@ -322,7 +328,7 @@ static void translations_last_for_a_run(void **state)
 static void pages_that_share_a_tlb_entry_do_not_mix(void **state)
 {
 	struct machine *m = machine_create(4);
-	uint64_t other = VMALLOC + GS_TLB_ENTRIES * PAGE;
+	uint64_t other = VMALLOC + GS_TLB_PAGES * PAGE;
 
 	(void)state;
 	machine_put64(m, RAM_PHYS + 200 * PAGE, 1);

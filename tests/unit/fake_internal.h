@@ -28,6 +28,7 @@ struct CUstream_st {
 	bool busy, done;
 	struct CUfunc_st *function;
 	uint64_t parameters[2];
+	unsigned int grid, threads;
 };
 
 // Books, and the lock that they are kept under.

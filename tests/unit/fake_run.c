@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rt.c"
+#include "publish.c"
 #include "loop.c"
 #define GS_DEVICE_HAS_RT
 #include "supervisor.c"
@@ -210,32 +211,62 @@ unsigned int cuStreamQuery(struct CUstream_st *stream)
 	return wait(stream);
 }
 
+// A thread of a detector's kernel.
+struct lane {
+	pthread_t thread;
+	struct CUstream_st *stream;
+	struct gs_ctx ctx;
+};
+
+static void *lane(void *arg)
+{
+	struct lane *lane = arg;
+	struct gs_ctx *shared = (struct gs_ctx *)lane->stream->parameters[0];
+	struct gs_control *control = (struct gs_control *)lane->stream->parameters[1];
+	void (*run)(struct gs_ctx *ctx);
+
+	memcpy(&run, &lane->stream->function->entry, sizeof(run));
+	if (!strncmp(lane->stream->function->name, "gs_run_", 7)) {
+		gs_rt_enter(&lane->ctx, shared);
+		run(&lane->ctx);
+		gs_rt_leave(&lane->ctx);
+		return NULL;
+	}
+	while (gs_rt_loop_begin(&lane->ctx, shared, control)) {
+		run(&lane->ctx);
+		gs_rt_loop_end(&lane->ctx, control);
+	}
+	return NULL;
+}
+
+static void run_lanes(struct CUstream_st *stream)
+{
+	unsigned int count = stream->grid * stream->threads;
+	struct gs_block *shared = calloc(stream->grid, sizeof(*shared));
+	struct lane *lanes = calloc(count, sizeof(*lanes));
+
+	for (unsigned int i = 0; i < count; i++) {
+		lanes[i] = (struct lane){ .stream = stream,
+					  .ctx = { .block = (uint64_t)&shared[i / stream->threads],
+						   .thread_index = i } };
+		pthread_create(&lanes[i].thread, NULL, lane, &lanes[i]);
+	}
+	for (unsigned int i = 0; i < count; i++)
+		pthread_join(lanes[i].thread, NULL);
+	free(lanes);
+	free(shared);
+}
+
 static void *kernel(void *arg)
 {
 	struct CUstream_st *stream = arg;
-	struct CUfunc_st *function = stream->function;
-	struct gs_ctx *ctx = (struct gs_ctx *)stream->parameters[0];
-	struct gs_control *control = (struct gs_control *)stream->parameters[1];
-	void (*run)(struct gs_ctx *ctx);
-	// A GPU's code has its own.
-	struct gs_block *block = calloc(1, sizeof(*block));
 
-	memcpy(&run, &function->entry, sizeof(run));
-	if (!strcmp(function->name, "gs_supervisor")) {
-		gs_supervisor((struct gs_supervisor *)ctx);
-	} else if (!strcmp(function->name, "gs_read_clock")) {
-		gs_read_clock((uint64_t *)ctx);
-	} else if (!strncmp(function->name, "gs_run_", 7)) {
-		ctx->block = (uint64_t)block;
-		run(ctx);
-	} else {
-		ctx->block = (uint64_t)block;
-		while (gs_rt_loop_begin(ctx, control)) {
-			run(ctx);
-			gs_rt_loop_end(ctx, control);
-		}
-	}
-	free(block);
+	if (!strcmp(stream->function->name, "gs_supervisor"))
+		gs_supervisor((struct gs_supervisor *)stream->parameters[0]);
+	else if (!strcmp(stream->function->name, "gs_read_clock"))
+		gs_read_clock((uint64_t *)stream->parameters[0]);
+	else
+		run_lanes(stream);
 	__atomic_store_n(&stream->done, true, __ATOMIC_RELEASE);
 	return NULL;
 }
@@ -254,6 +285,8 @@ static unsigned int launch(struct CUfunc_st *function, unsigned int grid, unsign
 	fake.launched_blocks = grid;
 	fake.launched_threads = threads;
 	stream->function = function;
+	stream->grid = grid;
+	stream->threads = threads;
 	memcpy(&stream->parameters[0], parameters[0], 8);
 	if (!strncmp(function->name, "gs_loop_", 8))
 		memcpy(&stream->parameters[1], parameters[1], 8);

@@ -369,7 +369,7 @@ static void rows_and_heartbeat_are_sealed(void **state)
 	assert_int_equal(row.state, GS_MAILBOX_RUNNING);
 	assert_string_equal(row.name, "sample");
 	ctx.out_used = record_of(&out, GS_RECORD_ROW, 3, 1)->header.size;
-	gs_mailbox_run_end(&box.writers[2], &ctx, 350);
+	gs_mailbox_run_end(&box.writers[2], &ctx, gs_mailbox_publish(&box.writers[2], &ctx), 350);
 	assert_null(mailbox_read_detector(box.reader, 2, &row));
 	assert_int_equal(row.state, GS_MAILBOX_WAITING);
 	assert_int_equal(row.runs, 1);
