@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/chunks.h"
 #include "engine/decode.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -84,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.fn = see,
 		.arg = (void *)&sum,
 	};
-	uint64_t count;
+	uint64_t count, damaged;
 
 	size -= taken;
 
@@ -93,7 +94,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (buffer) {
 		memcpy(buffer, data + taken, size);
-		gs_error_destroy(decode_records(&run, buffer, size, &count));
+		gs_error_destroy(decode_records(&run, buffer, size, &count, &damaged));
+		// The same as what many threads wrote.
+		size = gs_chunks_compact(buffer, size);
+		gs_error_destroy(gs_records_sort(buffer, size));
+		gs_error_destroy(decode_records(&run, buffer, size, &count, &damaged));
 	}
 	free(buffer);
 	for (uint32_t i = 0; i < formats.count; i++)

@@ -323,6 +323,7 @@ static struct gs_error *cuda_describe(char **ret)
 
 const struct engine_ops cuda_ops = {
 	.name = "cuda",
+	.parallel = true,
 	.describe = cuda_describe,
 	.create = cuda_create,
 	.destroy = cuda_destroy,

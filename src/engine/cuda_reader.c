@@ -60,7 +60,7 @@ static struct gs_error *update_stats(struct cuda *cuda, uint32_t index)
 	stats->fault_address = row.fault_address;
 	stats->walks = row.walks;
 	stats->records = cuda->delivered[index];
-	stats->records_lost = row.lost + mailbox_missed(cuda->reader, index);
+	stats->records_lost = row.lost + mailbox_missed(cuda->reader, index) + detector->damaged;
 	stats->stopped_budget = row.stopped_budget;
 	stats->stopped_bounds = row.stopped_bounds;
 	stats->stopped_trap = row.stopped_trap;

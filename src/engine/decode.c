@@ -207,10 +207,23 @@ static const char *decode_record(struct gs_record_decoder *decoder,
 	return NULL;
 }
 
-struct gs_error *decode_records(const struct decode_run *run, const uint8_t *buffer, size_t size,
-				uint64_t *count_ret)
+static const char *check_size(const uint8_t *bytes, size_t room, struct gs_record_header *ret)
 {
-	*count_ret = 0;
+	if (room < sizeof(*ret))
+		return "it is cut";
+	memcpy(ret, bytes, sizeof(*ret));
+	if (ret->size < sizeof(*ret) || ret->size % 8 || ret->size > GS_RECORD_MAX_SIZE ||
+	    ret->size > room)
+		return "its size is wrong";
+	return NULL;
+}
+
+struct gs_error *decode_records(const struct decode_run *run, const uint8_t *buffer, size_t size,
+				uint64_t *count_ret, uint64_t *damaged_ret)
+{
+	_cleanup_error_ struct gs_error *first = NULL;
+
+	*count_ret = *damaged_ret = 0;
 	if (!size)
 		return NULL;
 
@@ -222,25 +235,24 @@ struct gs_error *decode_records(const struct decode_run *run, const uint8_t *buf
 
 	for (size_t offset = 0; offset < size;) {
 		struct gs_record_header header;
-		const char *damage = "it is cut";
+		const char *wrong = check_size(buffer + offset, size - offset, &header);
+		const char *damage =
+			wrong ? wrong : decode_record(decoder, &header, buffer + offset);
 
-		if (size - offset >= sizeof(header)) {
-			memcpy(&header, buffer + offset, sizeof(header));
-			if (header.size < sizeof(header) || header.size % 8 ||
-			    header.size > GS_RECORD_MAX_SIZE || header.size > size - offset)
-				damage = "its size is wrong";
-			else
-				damage = decode_record(decoder, &header, buffer + offset);
-		}
 		if (damage && decoder->strings.failed)
 			return &gs_enomem;
 		if (damage) {
-			return gs_error_create(GS_ERROR_DETECTOR,
-					       "%s: record at byte %zu is damaged: %s",
-					       run->detector_name, offset, damage);
+			++*damaged_ret;
+			if (!first)
+				first = gs_error_create(GS_ERROR_DETECTOR,
+							"%s: record at byte %zu is damaged: %s",
+							run->detector_name, offset, damage);
+		} else {
+			++*count_ret;
 		}
+		if (wrong)
+			break;
 		offset += header.size;
-		(*count_ret)++;
 	}
-	return NULL;
+	return no_cleanup_ptr(first);
 }

@@ -24,9 +24,10 @@ struct decode_run {
 };
 
 // Deliver the records in @size bytes from @buffer on. Everything in them is checked: a detector
-// wrote them. At the first one that is damaged it stops with GS_ERROR_DETECTOR. @count_ret: records
-// delivered.
+// wrote them. One that is damaged is left out; where its size is wrong, so is all that follows, as nobody knows
+// where that begins. @return GS_ERROR_DETECTOR about the first damaged one. @count_ret: records delivered;
+// @damaged_ret: those left out, at least.
 struct gs_error *decode_records(const struct decode_run *run, const uint8_t *buffer, size_t size,
-				uint64_t *count_ret);
+				uint64_t *count_ret, uint64_t *damaged_ret);
 
 #endif

@@ -203,6 +203,7 @@ static struct gs_error *detector_init(struct gs_detector *detector,
 
 	detector->period_us =
 		(uint32_t)first_set(options->period_us, fat->period_us, DEFAULT_PERIOD_US);
+	detector->threads = fat->threads * fat->blocks;
 	detector->budget = first_set(options->budget, fat->budget, DEFAULT_BUDGET);
 
 	// calloc() gives fresh pages for a size like this: what a detector does not fill costs no

@@ -45,6 +45,8 @@ struct gs_detector {
 	uint32_t period_us;
 	// Of one thread.
 	uint64_t budget;
+	// Threads of all blocks that it wants.
+	uint32_t threads;
 
 	// One run at a time.
 	pthread_mutex_t run_lock;
@@ -59,6 +61,8 @@ struct gs_detector {
 
 	// Under the engine's lock.
 	struct gs_run_stats stats;
+	// Records that were delivered by nobody, as they are damaged.
+	uint64_t damaged;
 	char stop_site[512];
 	bool has_thread, stopping;
 	pthread_t thread;
@@ -67,6 +71,8 @@ struct gs_detector {
 // What differs between engines.
 struct engine_ops {
 	const char *name;
+	// Runs as many threads as a detector wants, which write records in chunks; else one.
+	bool parallel;
 	// What there is to run on, without taking it into use: a line that the caller ends with
 	// free(). GS_ERROR_ENGINE: cannot run here.
 	struct gs_error *(*describe)(char **ret);

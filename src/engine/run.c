@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/chunks.h"
 #include "engine/decode.h"
 #include "engine/host_mailbox.h"
 #include "engine/internal.h"
@@ -29,14 +30,33 @@ void cond_init(pthread_cond_t *cond)
 	pthread_condattr_destroy(&attr);
 }
 
+// An engine with one thread does the work of all.
+static uint64_t whole_budget(const struct gs_detector *detector)
+{
+	uint64_t budget;
+
+	if (detector->engine->ops->parallel)
+		return detector->budget;
+	return __builtin_mul_overflow(detector->budget, detector->threads, &budget) ? UINT64_MAX
+										    : budget;
+}
+
 static struct gs_error *call(struct gs_detector *detector, uint64_t *took_ns)
 {
 	struct gs_ctx *ctx = detector->ctx;
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
 	ctx->now_ns = now;
-	ctx->budget = detector->budget;
+	ctx->budget = whole_budget(detector);
 	ctx->run = detector->stats.runs;
+	// Where many threads run, each adds to these.
+	ctx->out_used = 0;
+	ctx->out_lost = 0;
+	ctx->faults = 0;
+	ctx->fault_address = 0;
+	ctx->walks = 0;
+	ctx->stop = GS_STOP_NONE;
+	ctx->stop_site = 0;
 
 	struct gs_error *err = detector->engine->ops->run(detector);
 
@@ -83,11 +103,19 @@ struct gs_error *detector_deliver(struct gs_detector *detector, const void *reco
 		.arg = arg,
 	};
 
+	uint64_t damaged;
+
 	pthread_mutex_lock(&engine->deliver_lock);
 
-	struct gs_error *err = decode_records(&run, records, size, count_ret);
+	struct gs_error *err = decode_records(&run, records, size, count_ret, &damaged);
 
 	pthread_mutex_unlock(&engine->deliver_lock);
+	if (damaged) {
+		pthread_mutex_lock(&engine->lock);
+		detector->damaged += damaged;
+		detector->stats.records_lost += damaged;
+		pthread_mutex_unlock(&engine->lock);
+	}
 	return err;
 }
 
@@ -134,7 +162,7 @@ static struct gs_error *incomplete(const struct gs_detector *detector, uint64_t 
 				       "%s: stopped after %" PRIu64
 				       " loop iterations at %s: the list does not "
 				       "end or --budget is too small; %" PRIu64 " rows shown",
-				       name, detector->budget, site, records);
+				       name, whole_budget(detector), site, records);
 	case GS_STOP_BOUNDS:
 		return gs_error_create(GS_ERROR_INCOMPLETE,
 				       "%s: stopped at %s: an index is outside its array; %" PRIu64
@@ -191,11 +219,17 @@ struct gs_error *detector_run(struct gs_detector *detector, bool again, gs_recor
 	}
 
 	const struct gs_ctx *ctx = detector->ctx;
-	uint32_t used = ctx->out_used < ctx->out_size ? ctx->out_used : ctx->out_size;
+	size_t used = ctx->out_used < ctx->out_size ? ctx->out_used : ctx->out_size;
 
-	err = detector_deliver(detector, detector->out, used,
-			       clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC), fn, arg,
-			       &records);
+	if (detector->threads > 1) {
+		if (ops->parallel)
+			used = gs_chunks_compact(detector->out, used);
+		err = gs_records_sort(detector->out, used);
+	}
+	if (!err)
+		err = detector_deliver(detector, detector->out, used,
+				       clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC), fn,
+				       arg, &records);
 	count_run(detector, took_ns, records);
 	if (!err)
 		err = incomplete(detector, records);

@@ -19,7 +19,7 @@
 #include "fake_cuda.h"
 #include "util/array.h"
 
-enum { COUNTER, ENDLESS, FLOOD, FAULTY, READER };
+enum { COUNTER, ENDLESS, FLOOD, FAULTY, READER, PARALLEL };
 // The same file twice: to an engine, two files.
 static struct gs_fat *fat, *other_fat;
 static struct fake_cuda *fake;
@@ -168,6 +168,33 @@ static void pages_that_come_later_are_registered(void **state)
 	assert_null(gs_detector_run(reader, see, &seen));
 	assert_string_equal(seen.text, "s=swapper/0 sym=init_task+0x1234");
 	assert_ptr_equal(fake->registered[3].address, ram + 4096);
+	gs_engine_destroy(engine);
+}
+
+static void see_sum(void *arg, const struct gs_record *record)
+{
+	__atomic_fetch_add((uint64_t *)arg, record->items[0].u + (UINT64_C(1) << 32),
+			   __ATOMIC_RELAXED);
+}
+
+static void many_threads_write_records(void **state)
+{
+	struct gs_engine *engine = created();
+	struct gs_detector *detector = add(engine, PARALLEL);
+	struct gs_run_stats stats;
+	uint64_t sum = 0;
+
+	(void)state;
+	assert_null(gs_detector_run(detector, see_sum, &sum));
+	assert_int_equal(fake->launched_threads * fake->launched_blocks, 64);
+
+	assert_null(gs_engine_start(engine, see_sum, &sum));
+	while (__atomic_load_n(&sum, __ATOMIC_RELAXED) >> 32 < 800)
+		usleep(10000);
+	gs_engine_stop(engine);
+	gs_detector_stats(detector, &stats);
+	assert_int_equal(stats.records_lost, 0);
+	assert_int_equal(sum, (stats.runs + 1) * (UINT64_C(200) << 32 | 199 * 200 / 2));
 	gs_engine_destroy(engine);
 }
 
@@ -569,6 +596,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(holes_are_not_registered, setup, assert_clean),
 		cmocka_unit_test_setup_teardown(pages_that_come_later_are_registered, setup,
 						assert_clean),
+		cmocka_unit_test_setup_teardown(many_threads_write_records, setup, assert_clean),
 		cmocka_unit_test_setup_teardown(cores_are_copied_if_they_fit, setup, assert_clean),
 		cmocka_unit_test_setup_teardown(runs_give_what_the_cpu_gives, setup, assert_clean),
 		cmocka_unit_test_setup_teardown(detectors_run_by_themselves, setup, assert_clean),

@@ -121,7 +121,7 @@ static struct gs_error *decode(const struct gs_fat *fat, const struct buffer *bu
 		.fn = see,
 		.arg = seen,
 	};
-	uint64_t count;
+	uint64_t count, damaged;
 	// Exact, so that AddressSanitizer sees a read behind the end.
 	uint8_t *bytes = malloc(size ? size : 1);
 
@@ -129,9 +129,10 @@ static struct gs_error *decode(const struct gs_fat *fat, const struct buffer *bu
 	memcpy(bytes, buffer->bytes, size);
 	memset(seen, 0, sizeof(*seen));
 
-	struct gs_error *err = decode_records(&run, bytes, size, &count);
+	struct gs_error *err = decode_records(&run, bytes, size, &count, &damaged);
 
 	assert_int_equal(count, seen->count);
+	assert_int_equal(damaged != 0, err != NULL);
 	free(bytes);
 	return err;
 }
@@ -243,6 +244,24 @@ static void damaged_records_are_refused(void **state)
 	gs_fat_close(fat);
 }
 
+static void what_follows_a_damaged_record_is_delivered(void **state)
+{
+	struct gs_fat *fat = formats();
+	struct buffer buffer = {};
+	struct seen seen;
+
+	(void)state;
+	put_row(&buffer);
+	put_row(&buffer)->nargs = 9;
+	put_row(&buffer);
+	put_row(&buffer)->kind = 0;
+	put_row(&buffer);
+	assert_error(decode(fat, &buffer, buffer.size, &seen), GS_ERROR_DETECTOR,
+		     "record at byte 64 is damaged: its number of items");
+	assert_int_equal(seen.count, 3);
+	gs_fat_close(fat);
+}
+
 static void cut_buffers_are_refused(void **state)
 {
 	struct gs_fat *fat = formats();
@@ -262,6 +281,7 @@ int main(void)
 		cmocka_unit_test(rows_findings_and_metrics),
 		cmocka_unit_test(what_came_before_the_damage_is_delivered),
 		cmocka_unit_test(damaged_records_are_refused),
+		cmocka_unit_test(what_follows_a_damaged_record_is_delivered),
 		cmocka_unit_test(cut_buffers_are_refused),
 	};
 

@@ -13,7 +13,7 @@
 
 #include <gpusentinel/engine.h>
 
-enum { COUNTER, ENDLESS, FLOOD, FAULTY, READER };
+enum { COUNTER, ENDLESS, FLOOD, FAULTY, READER, PARALLEL };
 
 static uint8_t ram[3 * 4096] __attribute__((aligned(4096)));
 static uint64_t present[1];
@@ -250,6 +250,39 @@ static void absent_pages_are_asked_for(void **state)
 	gs_engine_destroy(engine);
 }
 
+static void see_order(void *arg, const struct gs_record *record)
+{
+	uint64_t *next = arg;
+
+	assert_int_equal(record->items[0].u, *next);
+	++*next;
+}
+
+// Rows come sorted, and one thread has the budget of all.
+static void parallel_detectors_run_on_one_thread(void **state)
+{
+	struct gs_engine *engine = engine_create();
+	struct gs_detector *detector = add(engine, PARALLEL, (struct gs_detector_options){});
+	struct gs_detector_info info;
+	uint64_t next = 0;
+
+	(void)state;
+	assert_null(gs_detector_run(detector, see_order, &next));
+	assert_int_equal(next, 200);
+	gs_detector_get_info(detector, &info);
+	assert_int_equal(info.threads, 32);
+	assert_int_equal(info.blocks, 2);
+	assert_int_equal(info.budget, 50);
+
+	struct seen seen;
+
+	gs_engine_remove(engine, detector);
+	detector = add(engine, PARALLEL, (struct gs_detector_options){ .budget = 10 });
+	assert_incomplete(detector, &seen, "stopped after 640 loop iterations");
+	assert_int_equal(seen.count, 200);
+	gs_engine_destroy(engine);
+}
+
 static void what_the_kernel_lacks_refuses_the_detector(void **state)
 {
 	struct gs_engine *engine = engine_create();
@@ -386,6 +419,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_full_buffer_grows_and_the_run_is_repeated),
 		cmocka_unit_test(failed_loads_are_reported),
 		cmocka_unit_test(absent_pages_are_asked_for),
+		cmocka_unit_test(parallel_detectors_run_on_one_thread),
 		cmocka_unit_test(what_the_kernel_lacks_refuses_the_detector),
 		cmocka_unit_test(unknown_engines_are_named),
 		cmocka_unit_test(the_cpu_stands_in_for_a_missing_gpu),

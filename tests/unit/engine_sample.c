@@ -15,8 +15,9 @@ ENTRY void gs_run_endless(struct gs_ctx *ctx);
 ENTRY void gs_run_flood(struct gs_ctx *ctx);
 ENTRY void gs_run_faulty(struct gs_ctx *ctx);
 ENTRY void gs_run_reader(struct gs_ctx *ctx);
+ENTRY void gs_run_parallel(struct gs_ctx *ctx);
 
-enum { FORMAT_COUNTER, FORMAT_FLOOD, FORMAT_FAULTY, FORMAT_READER };
+enum { FORMAT_COUNTER, FORMAT_FLOOD, FORMAT_FAULTY, FORMAT_READER, FORMAT_PARALLEL };
 enum { SITE_NONE, SITE_LOOP };
 
 static uint64_t runs;
@@ -74,6 +75,24 @@ void gs_run_reader(struct gs_ctx *ctx)
 	gs_rt_end(ctx);
 }
 
+// The same rows, whoever writes which; then a loop that one thread of 64 cannot finish, but all together can.
+void gs_run_parallel(struct gs_ctx *ctx)
+{
+	gs_rt_begin_run(ctx);
+	for (uint64_t i = gs_rt_thread_index(ctx); i < 200; i += gs_rt_thread_count(ctx)) {
+		gs_rt_begin(ctx, GS_RECORD_ROW, 0, FORMAT_PARALLEL, 2);
+		gs_rt_arg(ctx, i * 77 % 200);
+		gs_rt_arg(ctx, gs_rt_run(ctx));
+		gs_rt_end(ctx);
+	}
+	gs_rt_block_barrier(ctx);
+	for (uint64_t i = gs_rt_thread_index(ctx); i < 1000; i += gs_rt_thread_count(ctx)) {
+		if (!gs_rt_edge(ctx, SITE_LOOP))
+			break;
+	}
+	gs_rt_end_run(ctx);
+}
+
 // Never compiled: what stands in for a driver runs the functions above.
 __attribute__((section(GS_FAT_PTX_SECTION), used)) static const char ptx[] = "// sample";
 
@@ -81,14 +100,14 @@ struct strings {
 	char empty[1], file[16], counter[8], counter_fn[16], endless[8], endless_fn[16], flood[8],
 		flood_fn[16], faulty[8], faulty_fn[16], reader[8], reader_fn[16],
 		counter_format[16], flood_format[16], faulty_format[16], reader_format[16],
-		symbol[16];
+		symbol[16], parallel[16], parallel_fn[16], parallel_format[16];
 };
 
 struct manifest {
 	struct gs_fat_header header;
-	struct gs_fat_detector detectors[5];
+	struct gs_fat_detector detectors[6];
 	struct gs_fat_slot slots[1];
-	struct gs_fat_format formats[4];
+	struct gs_fat_format formats[5];
 	struct gs_fat_site sites[2];
 	struct strings strings;
 };
@@ -108,9 +127,9 @@ __attribute__((section(GS_FAT_SECTION), used, aligned(8))) static const struct m
 		.magic = { 'G', 'S', 'F', 'A', 'T', '\r', '\n', '\032' },
 		.version = GS_FAT_VERSION,
 		.size = sizeof(struct manifest),
-		.detectors = TABLE(detectors, 5),
+		.detectors = TABLE(detectors, 6),
 		.slots = TABLE(slots, 1),
-		.formats = TABLE(formats, 4),
+		.formats = TABLE(formats, 5),
 		.sites = TABLE(sites, 2),
 		.loads = TABLE(sites, 0),
 		.strings = TABLE(strings, sizeof(struct strings)),
@@ -118,6 +137,8 @@ __attribute__((section(GS_FAT_SECTION), used, aligned(8))) static const struct m
 	.detectors = {
 		DETECTOR(counter), DETECTOR(endless), DETECTOR(flood), DETECTOR(faulty),
 		DETECTOR(reader),
+		{ .name = STRING(parallel), .function = STRING(parallel_fn), .period_us = 5000,
+		  .threads = 32, .blocks = 2, .budget = 50 },
 	},
 	.slots = { { .kind = GS_SLOT_SYMBOL, .name = STRING(symbol) } },
 	.formats = {
@@ -125,6 +146,7 @@ __attribute__((section(GS_FAT_SECTION), used, aligned(8))) static const struct m
 		FORMAT(flood, GS_RECORD_ROW, 2),
 		FORMAT(faulty, GS_RECORD_ROW, 1),
 		FORMAT(reader, GS_RECORD_FINDING, 2),
+		FORMAT(parallel, GS_RECORD_ROW, 2),
 	},
 	.sites = { { .file = STRING(file) }, { .file = STRING(file), .line = 40 } },
 	.strings = {
@@ -139,5 +161,7 @@ __attribute__((section(GS_FAT_SECTION), used, aligned(8))) static const struct m
 		.faulty_format = "value=%lu",
 		.reader_format = "s=%s sym=%pS",
 		.symbol = "init_task",
+		.parallel = "parallel", .parallel_fn = "gs_run_parallel",
+		.parallel_format = "i=%lu run=%lu",
 	},
 };
