@@ -9,8 +9,6 @@
 #include "util/cleanup.h"
 
 enum {
-	// A row or heartbeat that is written anew this often is not just being written.
-	TRIES = 100,
 	// Slots read at a time: the largest entry fits several times.
 	CHUNK = 4096,
 	// Times that one poll starts over because writers are faster.
@@ -18,6 +16,10 @@ enum {
 	// Polls that find the same entry unfinished before it is given up: its writer is dead.
 	PATIENCE = 64,
 };
+
+// What is wrong for longer than this is not just being written. A GPU that several processes share may take a
+// writer off in the middle, for some milliseconds.
+#define PATIENCE_NS UINT64_C(200000000)
 
 struct ring_state {
 	// Slot of the next entry, counted from the start.
@@ -33,15 +35,36 @@ struct ring_state {
 struct mailbox_reader {
 	mailbox_read_fn *read;
 	void *arg;
+	uint64_t patience_ns;
 	struct gs_mailbox_header header;
 	struct ring_state rings[GS_MAILBOX_RINGS];
 	uint64_t missed[GS_MAILBOX_DETECTORS];
 	uint64_t chunk[CHUNK * GS_MAILBOX_SLOT / 8];
 };
 
-static void pause_shortly(void)
+static uint64_t now_ns(void)
 {
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+bool mailbox_wait(const struct mailbox_reader *reader, uint64_t *since)
+{
+	uint64_t now = now_ns();
+
+	if (!*since)
+		*since = now;
+	if (now - *since >= reader->patience_ns)
+		return false;
 	nanosleep(&(struct timespec){ .tv_nsec = 20000 }, NULL);
+	return true;
+}
+
+void mailbox_set_patience(struct mailbox_reader *reader, uint64_t ns)
+{
+	reader->patience_ns = ns;
 }
 
 struct gs_error *mailbox_reader_create(mailbox_read_fn *read, void *arg,
@@ -53,6 +76,7 @@ struct gs_error *mailbox_reader_create(mailbox_read_fn *read, void *arg,
 		return &gs_enomem;
 	reader->read = read;
 	reader->arg = arg;
+	reader->patience_ns = PATIENCE_NS;
 
 	struct gs_error *err = read(arg, 0, &reader->header, sizeof(reader->header));
 
@@ -105,7 +129,9 @@ struct gs_error *mailbox_read_sealed(struct mailbox_reader *reader, const char *
 				     uint64_t offset, void *structure, size_t size,
 				     const uint32_t *crc)
 {
-	for (unsigned int i = 0; i < TRIES; i++) {
+	uint64_t since = 0;
+
+	do {
 		struct gs_error *err = reader->read(reader->arg, offset, structure, size);
 
 		if (err)
@@ -113,8 +139,7 @@ struct gs_error *mailbox_read_sealed(struct mailbox_reader *reader, const char *
 		// Never used.
 		if (all_zero(structure, size) || *crc == mailbox_crc(structure, size, crc))
 			return NULL;
-		pause_shortly();
-	}
+	} while (mailbox_wait(reader, &since));
 	return gs_error_create(GS_ERROR_OTHER, "the mailbox's %s is damaged", what);
 }
 

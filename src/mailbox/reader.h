@@ -32,6 +32,11 @@ void mailbox_reader_destroy(struct mailbox_reader *reader);
 struct gs_error *mailbox_read(struct mailbox_reader *reader, uint64_t offset, void *buf,
 			      size_t size);
 
+// How long what is wrong is read again, in one call; at first 200 ms. For tests.
+void mailbox_set_patience(struct mailbox_reader *reader, uint64_t ns);
+// Sleeps shortly, unless that has been the way for too long since the first time, when @since was 0.
+bool mailbox_wait(const struct mailbox_reader *reader, uint64_t *since);
+
 const struct gs_mailbox_header *mailbox_reader_header(const struct mailbox_reader *reader);
 
 struct gs_error *mailbox_read_heartbeat(struct mailbox_reader *reader,

@@ -7,12 +7,8 @@
 #include "mailbox/reader.h"
 #include "util/cleanup.h"
 
-enum {
-	// Metrics read at a time.
-	BATCH = 512,
-	// An entry that is written anew this often is not just being written.
-	TRIES = 20,
-};
+// Metrics read at a time.
+enum { BATCH = 512 };
 
 static bool formats_ok(const struct gs_mailbox_formats *formats, uint64_t room, uint32_t crc)
 {
@@ -71,13 +67,13 @@ static bool metric_ok(const struct gs_mailbox_header *header,
 	       metric->size <= sizeof(metric->labels) && metric->size % 8 == 0;
 }
 
-// Read one again until it is right, or gone.
-static struct gs_error *retry(struct mailbox_reader *reader, uint64_t offset,
+// Read one again until it is right. All that are wrong share the time that this may take.
+static struct gs_error *retry(struct mailbox_reader *reader, uint64_t offset, uint64_t *since,
 			      struct gs_mailbox_metric *metric, bool *ok_ret)
 {
 	const struct gs_mailbox_header *header = mailbox_reader_header(reader);
 
-	for (unsigned int i = 0; i < TRIES && !*ok_ret; i++) {
+	while (!*ok_ret && mailbox_wait(reader, since)) {
 		struct gs_error *err = mailbox_read(reader, offset, metric, sizeof(*metric));
 
 		if (err)
@@ -94,22 +90,20 @@ struct gs_error *mailbox_read_metrics(struct mailbox_reader *reader, mailbox_met
 	uint64_t count = mailbox_metric_count(header), left = count;
 	_cleanup_free_ struct gs_mailbox_metric *batch = calloc(BATCH, sizeof(*batch));
 	struct gs_error *err = batch ? NULL : &gs_enomem;
+	uint64_t since = 0;
 
 	*damaged_ret = 0;
 	for (uint64_t at = 0; at < count && !err; at += BATCH, left -= BATCH) {
 		uint64_t n = left < BATCH ? left : BATCH;
 		uint64_t offset = header->metrics.offset + at * sizeof(*batch);
-		// Of entries that are wrong for good, not too many are waited for.
-		unsigned int retries = 8;
 
 		err = mailbox_read(reader, offset, batch, n * sizeof(*batch));
 		for (uint64_t i = 0; i < n && !err; i++) {
 			bool ok = !batch[i].key || metric_ok(header, &batch[i]);
 
-			if (!ok && retries) {
-				retries--;
-				err = retry(reader, offset + i * sizeof(*batch), &batch[i], &ok);
-			}
+			if (!ok)
+				err = retry(reader, offset + i * sizeof(*batch), &since, &batch[i],
+					    &ok);
 			if (!err && !ok)
 				++*damaged_ret;
 			if (!err && ok && batch[i].key)
