@@ -85,7 +85,8 @@ static uint64_t slots_for(const struct gs_mailbox_writer *writer,
 			  const struct gs_record_header *record, uint32_t *ring_ret)
 {
 	uint64_t count = gs_mailbox_entry_slots(record->size);
-	uint32_t ring = record->kind == GS_RECORD_FINDING ? GS_MAILBOX_FINDINGS : GS_MAILBOX_DATA;
+	bool finding = record->kind == GS_RECORD_FINDING || record->kind == GS_RECORD_ALARM;
+	uint32_t ring = finding ? GS_MAILBOX_FINDINGS : GS_MAILBOX_DATA;
 
 	*ring_ret = ring;
 	return record->size <= GS_RECORD_MAX_SIZE && count <= writer->rings[ring].slots / 2 ? count

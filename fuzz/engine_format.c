@@ -50,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!end || !size)
 		return 0;
-	for (uint32_t kind = GS_RECORD_ROW; kind <= GS_RECORD_METRIC; kind++) {
+	for (uint32_t kind = GS_RECORD_ROW; kind <= GS_RECORD_ALARM; kind++) {
 		struct format *format = NULL;
 		struct gs_error *err = format_parse((const char *)data, kind, &format);
 

@@ -30,7 +30,7 @@ static void see(void *arg, const struct gs_record *record)
 {
 	volatile size_t *sum = arg;
 
-	*sum += strlen(gs_record_text(record));
+	*sum += strlen(gs_record_text(record)) + strlen(record->alarm) + record->key;
 	for (size_t i = 0; i < record->count; i++) {
 		const struct gs_item *item = &record->items[i];
 
@@ -49,7 +49,7 @@ static size_t take_formats(const uint8_t *data, size_t size, struct formats *for
 	for (size_t i = 0; i < count && at < size; i++) {
 		const uint8_t *text = data + at + 1;
 		const uint8_t *end = memchr(text, 0, size - at - 1);
-		uint32_t kind = data[at] % GS_RECORD_METRIC + 1;
+		uint32_t kind = data[at] % GS_RECORD_ALARM + 1;
 
 		if (!end)
 			break;

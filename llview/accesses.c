@@ -29,19 +29,10 @@ static bool moves_past_call(LLVMValueRef inst)
 {
 	// What the runtime does for these has no order towards the kernel's memory.
 	static const char *const harmless[] = {
-		"gs.slot",
-		"gs.record",
-		"gs.stop",
-		"now_ns",
-		"run_count",
-		"thread_index",
-		"thread_count",
-		"block_index",
-		"block_count",
-		"block_thread_index",
-		"block_thread_count",
-		"ram_pages",
-		"ram_page",
+		"gs.slot",     "gs.param",    "gs.record",	    "gs.stop",
+		"now_ns",      "run_count",   "thread_index",	    "thread_count",
+		"block_index", "block_count", "block_thread_index", "block_thread_count",
+		"ram_pages",   "ram_page",
 	};
 	const char *callee = lv_callee(inst);
 

@@ -6,24 +6,6 @@
 
 static const char run_prefix[] = "gs_run_";
 
-// The text of a string constant as new memory, NULL for a null pointer.
-static char *constant_string(LLVMValueRef pointer)
-{
-	size_t length;
-
-	if (!pointer || !LLVMIsAGlobalVariable(pointer))
-		return NULL;
-
-	LLVMValueRef init = LLVMGetInitializer(pointer);
-
-	if (!init || !LLVMIsConstantString(init))
-		return NULL;
-
-	const char *text = LLVMGetAsString(init, &length);
-
-	return lv_format("%.*s", (int)length, text);
-}
-
 static uint64_t constant_number(LLVMValueRef init, unsigned int index)
 {
 	LLVMValueRef element = LLVMGetAggregateElement(init, index);
@@ -85,7 +67,7 @@ static void add_detector(struct lv *lv, LLVMValueRef body, LLVMValueRef def, con
 {
 	_cleanup_place_ struct lv_place place = lv_place_of_global(lv, body);
 	LLVMValueRef init = LLVMGetInitializer(def);
-	_cleanup_free_ char *description = constant_string(LLVMGetAggregateElement(init, 1));
+	_cleanup_free_ char *description = lv_constant_text(LLVMGetAggregateElement(init, 1));
 	_cleanup_free_ char *function = lv_format("%s%s", run_prefix, name);
 
 	if (LLVMCountParams(body) || LLVMIsDeclaration(body)) {
@@ -138,7 +120,7 @@ void lv_detectors(struct lv *lv)
 		if (!section || strcmp(section, ".gs.detectors") != 0 || !LLVMGetInitializer(g))
 			continue;
 
-		char *name = constant_string(LLVMGetAggregateElement(LLVMGetInitializer(g), 0));
+		char *name = lv_constant_text(LLVMGetAggregateElement(LLVMGetInitializer(g), 0));
 
 		if (name)
 			lv_push(names, name);

@@ -160,13 +160,28 @@ static void print_slot(const struct manifest *m, uint32_t index, const struct gs
 	printf("\n");
 }
 
+static void print_params(const struct manifest *m)
+{
+	const struct gs_fat_slot *list = (const void *)(m->data + m->header->slots.offset);
+
+	printf("parameters:\n");
+	for (uint32_t i = 0; i < m->header->slots.count; i++) {
+		if (list[i].kind != GS_SLOT_PARAM)
+			continue;
+		printf("  %3u %s=%" PRIu64 ", %s; ", i, shown_at(m, list[i].name),
+		       list[i].local_value, shown_at(m, list[i].path));
+		print_site(m, list[i].site);
+		printf("\n");
+	}
+}
+
 static void print_slots(const struct manifest *m, bool symbols)
 {
 	const struct gs_fat_slot *list = (const void *)(m->data + m->header->slots.offset);
 
 	printf("%s:\n", symbols ? "symbols" : "relocations");
 	for (uint32_t i = 0; i < m->header->slots.count; i++) {
-		if ((list[i].kind == GS_SLOT_SYMBOL) == symbols)
+		if (list[i].kind != GS_SLOT_PARAM && (list[i].kind == GS_SLOT_SYMBOL) == symbols)
 			print_slot(m, i, &list[i]);
 	}
 }
@@ -189,7 +204,7 @@ static void print_format_text(const char *text)
 
 static void print_formats(const struct manifest *m)
 {
-	static const char *const kinds[] = { "?", "row", "finding", "metric" };
+	static const char *const kinds[] = { "?", "row", "finding", "metric", "alarm" };
 	const struct gs_fat_format *list = (const void *)(m->data + m->header->formats.offset);
 
 	printf("formats:\n");
@@ -235,6 +250,7 @@ static void print_manifest(const struct manifest *m)
 {
 	printf("made by %s\n", shown_at(m, m->header->producer));
 	print_detectors(m);
+	print_params(m);
 	print_slots(m, false);
 	print_slots(m, true);
 	print_formats(m);

@@ -55,6 +55,26 @@ bool lv_starts(const char *text, const char *prefix)
 	return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
+char *lv_constant_text(LLVMValueRef pointer)
+{
+	if (!LLVMIsAGlobalVariable(pointer) || !LLVMIsGlobalConstant(pointer))
+		return NULL;
+
+	LLVMValueRef init = LLVMGetInitializer(pointer);
+	size_t length;
+
+	if (!init)
+		return NULL;
+	if (LLVMIsNull(init))
+		return lv_format("%s", "");
+	if (!LLVMIsConstantString(init))
+		return NULL;
+
+	const char *text = LLVMGetAsString(init, &length);
+
+	return lv_format("%.*s", (int)length, text);
+}
+
 uint64_t lv_size(struct lv *lv, LLVMTypeRef type)
 {
 	return LLVMStoreSizeOfType(LLVMGetModuleDataLayout(lv->module), type);
@@ -148,23 +168,33 @@ LLVMBasicBlockRef lv_split(struct lv *lv, LLVMValueRef inst)
 	return head;
 }
 
-LLVMValueRef lv_slot_value(struct lv *lv, uint32_t index)
+static LLVMValueRef slot_value(struct lv *lv, const char *name, uint32_t index)
 {
 	LLVMValueRef arg = lv_u32(lv, index);
-	bool fresh = !LLVMGetNamedFunction(lv->module, "gs.slot");
-	LLVMValueRef call = lv_call(lv, "gs.slot", lv->i64, &arg, 1);
+	bool fresh = !LLVMGetNamedFunction(lv->module, name);
+	LLVMValueRef call = lv_call(lv, name, lv->i64, &arg, 1);
 
 	if (fresh) {
 		LLVMValueRef fn = LLVMGetCalledValue(call);
 
-		// A slot does not change while a detector runs: LLVM may move and merge these calls
-		// freely.
+		// A slot does not change in a run, and that of a parameter need not seem to: LLVM may move
+		// and merge these calls freely.
 		lv_attribute(lv, fn, "memory", 0);
 		lv_attribute(lv, fn, "nounwind", 0);
 		lv_attribute(lv, fn, "willreturn", 0);
 		lv_attribute(lv, fn, "speculatable", 0);
 	}
 	return call;
+}
+
+LLVMValueRef lv_slot_value(struct lv *lv, uint32_t index)
+{
+	return slot_value(lv, "gs.slot", index);
+}
+
+LLVMValueRef lv_param_value(struct lv *lv, uint32_t index)
+{
+	return slot_value(lv, "gs.param", index);
 }
 
 void lv_stop(struct lv *lv, enum gs_stop reason, uint32_t site)

@@ -34,6 +34,9 @@ const char *lv_callee(LLVMValueRef inst);
 /** True if @p text begins with @p prefix. */
 bool lv_starts(const char *text, const char *prefix);
 
+/** The text that a pointer to a constant string points to as new memory, or NULL. */
+char *lv_constant_text(LLVMValueRef pointer);
+
 /** Bytes of @p type when stored. */
 uint64_t lv_size(struct lv *lv, LLVMTypeRef type);
 
@@ -68,6 +71,9 @@ LLVMBasicBlockRef lv_split(struct lv *lv, LLVMValueRef inst);
 
 /** `gs.slot(index)`: the value of a slot, i64. */
 LLVMValueRef lv_slot_value(struct lv *lv, uint32_t index);
+
+/** `gs.param(index)`: the value of a slot that may change from run to run, i64. */
+LLVMValueRef lv_param_value(struct lv *lv, uint32_t index);
 
 /** `gs.stop(reason, site)`, unreachable: leave the detector. Ends the builder's block. */
 void lv_stop(struct lv *lv, enum gs_stop reason, uint32_t site);

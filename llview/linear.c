@@ -39,7 +39,8 @@ static bool is_pure(LLVMValueRef inst)
 	case LLVMPtrToInt:
 		return true;
 	default:
-		return strcmp(lv_callee(inst), "gs.slot") == 0;
+		return strcmp(lv_callee(inst), "gs.slot") == 0 ||
+		       strcmp(lv_callee(inst), "gs.param") == 0;
 	}
 }
 

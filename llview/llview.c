@@ -130,7 +130,7 @@ static struct gs_error *run_local(struct lv *lv)
 		return NULL;                        \
 	}
 
-SIMPLE(run_detectors, lv_clean(lv), lv_refuse_early(lv), lv_detectors(lv))
+SIMPLE(run_detectors, lv_clean(lv), lv_refuse_early(lv), lv_params(lv), lv_detectors(lv))
 SIMPLE(run_bitfields, lv_kernel_types(lv), lv_bitfields(lv))
 SIMPLE(run_records, lv_refuse_late(lv), lv_strides(lv), lv_records(lv))
 SIMPLE(run_bounds, lv_refuse_circles(lv), lv_bounds(lv))

@@ -132,6 +132,9 @@ void lv_clean_attributes(LLVMValueRef fn);
 /** Find the DETECTOR()s; each gets a function that takes the context. */
 void lv_detectors(struct lv *lv);
 
+/** Turn PARAM()s into slots. Before anything is optimised: their loads are still those that the author wrote. */
+void lv_params(struct lv *lv);
+
 /** Refuse what shows before anything is inlined: recursion, inline assembly, threads. */
 void lv_refuse_early(struct lv *lv);
 

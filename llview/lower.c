@@ -26,7 +26,9 @@ static LLVMValueRef slots_base(struct lv *lv, LLVMValueRef fn)
 	return base;
 }
 
-static void lower_slot(struct lv *lv, LLVMValueRef base, LLVMValueRef call)
+// A parameter changes while the detector runs by itself: each run loads it, from memory that the engine writes. On a
+// GPU, LLVM makes ld.volatile of it, which is relaxed and of system scope (PTX ISA 8.5, 9.7.9.8).
+static void lower_slot(struct lv *lv, LLVMValueRef base, LLVMValueRef call, bool param)
 {
 	unsigned int invariant = LLVMGetMDKindIDInContext(lv->llvm, "invariant.load", 14);
 	LLVMValueRef empty = LLVMMetadataAsValue(lv->llvm, LLVMMDNodeInContext2(lv->llvm, NULL, 0));
@@ -36,7 +38,10 @@ static void lower_slot(struct lv *lv, LLVMValueRef base, LLVMValueRef call)
 	LLVMValueRef at = LLVMBuildGEP2(lv->builder, lv->i64, base, &index, 1, "");
 	LLVMValueRef value = LLVMBuildLoad2(lv->builder, lv->i64, at, "");
 
-	LLVMSetMetadata(value, invariant, empty);
+	if (param)
+		LLVMSetVolatile(value, true);
+	else
+		LLVMSetMetadata(value, invariant, empty);
 	lv_replace(call, value);
 }
 
@@ -139,7 +144,9 @@ static void lower_function(struct lv *lv, LLVMValueRef fn)
 		const char *callee = lv_callee(list.v[i]);
 
 		if (strcmp(callee, "gs.slot") == 0)
-			lower_slot(lv, base, list.v[i]);
+			lower_slot(lv, base, list.v[i], false);
+		else if (strcmp(callee, "gs.param") == 0)
+			lower_slot(lv, base, list.v[i], true);
 		else if (strcmp(callee, "gs.stop") == 0)
 			lower_stop(lv, fn, list.v[i]);
 		else if (LLVMIsAUnreachableInst(list.v[i]))

@@ -15,15 +15,18 @@
 // most max bytes.
 enum { RECORD_FIXED = 4 };
 
+enum { NO_OPERAND = UINT32_MAX };
+
 static const struct {
 	const char *name;
 	enum gs_record_kind kind;
-	/** Operand of the format, and of the first item. */
-	unsigned int format, first;
+	/** Operands: severity, format, the items that its conversions do not show, and the first that they do. */
+	unsigned int severity, format, hidden[GS_ALARM_ITEMS], hidden_count, first;
 } functions[] = {
-	{ "row", GS_RECORD_ROW, 0, 1 },
-	{ "finding", GS_RECORD_FINDING, 1, 2 },
-	{ "metric", GS_RECORD_METRIC, 0, 1 },
+	{ "row", GS_RECORD_ROW, NO_OPERAND, 0, {}, 0, 1 },
+	{ "finding", GS_RECORD_FINDING, 0, 1, {}, 0, 2 },
+	{ "metric", GS_RECORD_METRIC, NO_OPERAND, 0, { 1 }, 1, 2 },
+	{ "__alarm_record", GS_RECORD_ALARM, 1, 4, { 0, 2, 3 }, GS_ALARM_ITEMS, 5 },
 };
 
 struct record {
@@ -33,27 +36,6 @@ struct record {
 	/** Next operand of the call, and their number. */
 	unsigned int next, count;
 };
-
-// The text that a pointer to a constant string points to as new memory, or NULL.
-static char *constant_text(LLVMValueRef pointer)
-{
-	if (!LLVMIsAGlobalVariable(pointer) || !LLVMIsGlobalConstant(pointer))
-		return NULL;
-
-	LLVMValueRef init = LLVMGetInitializer(pointer);
-	size_t length;
-
-	if (!init)
-		return NULL;
-	if (LLVMIsNull(init))
-		return lv_format("%s", "");
-	if (!LLVMIsConstantString(init))
-		return NULL;
-
-	const char *text = LLVMGetAsString(init, &length);
-
-	return lv_format("%.*s", (int)length, text);
-}
 
 // Bytes of the character array that `pointer` is the start of, if it is a field; else 0.
 static uint64_t field_chars(struct lv *lv, LLVMValueRef pointer)
@@ -191,7 +173,7 @@ static void emit_placeholder(struct record *r, enum gs_record_kind kind, LLVMVal
 static void make_record(struct lv *lv, LLVMValueRef call, size_t which)
 {
 	enum gs_record_kind kind = functions[which].kind;
-	_cleanup_free_ char *text = constant_text(LLVMGetOperand(call, functions[which].format));
+	_cleanup_free_ char *text = lv_constant_text(LLVMGetOperand(call, functions[which].format));
 	struct record r = {
 		.lv = lv,
 		.call = call,
@@ -200,7 +182,9 @@ static void make_record(struct lv *lv, LLVMValueRef call, size_t which)
 	};
 
 	lv_before(lv, call);
-	LLVMValueRef severity = kind == GS_RECORD_FINDING ? LLVMGetOperand(call, 0) : lv_u32(lv, 0);
+	unsigned int operand = functions[which].severity;
+	LLVMValueRef severity =
+		operand == NO_OPERAND ? lv_u32(lv, 0) : LLVMGetOperand(call, operand);
 
 	for (int i = 0; i < RECORD_FIXED; i++)
 		lv_push(r.out, NULL);
@@ -208,9 +192,11 @@ static void make_record(struct lv *lv, LLVMValueRef call, size_t which)
 		lv_error(lv, call, "the format of %s() must be a string constant",
 			 functions[which].name);
 	} else {
-		if (kind == GS_RECORD_METRIC) {
+		for (unsigned int i = 0; i < functions[which].hidden_count; i++) {
+			LLVMValueRef item = LLVMGetOperand(call, functions[which].hidden[i]);
+
 			lv_push(r.out, lv_u64(lv, 0));
-			lv_push(r.out, LLVMGetOperand(call, r.next++));
+			lv_push(r.out, LLVMBuildIntCast2(lv->builder, item, lv->i64, false, ""));
 		}
 		push_items(&r, text);
 		emit_placeholder(&r, kind, severity, text);

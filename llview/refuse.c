@@ -8,6 +8,7 @@ static const char *const api[] = {
 	"row",
 	"finding",
 	"metric",
+	"__alarm_record",
 	"now_ns",
 	"run_count",
 	"thread_index",
@@ -192,6 +193,7 @@ static void refuse_global(struct lv *lv, LLVMValueRef global)
 	_cleanup_place_ struct lv_place place = lv_place_of_global(lv, global);
 	const char *section = LLVMGetSection(global);
 	bool ksym = section && strcmp(section, ".ksyms") == 0;
+	bool param = section && strcmp(section, ".gs.param") == 0;
 	size_t length;
 	const char *name = LLVMGetValueName2(global, &length);
 
@@ -204,7 +206,7 @@ static void refuse_global(struct lv *lv, LLVMValueRef global)
 		lv_error_at(lv, &place,
 			    "%s is a kernel symbol and cannot be defined here; declare it extern",
 			    name);
-	if (!ksym && !LLVMGetInitializer(global) && LLVMGetFirstUse(global))
+	if (!ksym && !param && !LLVMGetInitializer(global) && LLVMGetFirstUse(global))
 		lv_error_at(lv, &place,
 			    "%s is not defined; a kernel symbol is declared with __ksym", name);
 }

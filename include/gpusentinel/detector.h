@@ -112,11 +112,32 @@ struct gs_detector_def {
 	__attribute__((section("detector/" #id), used)) void gs_run_##id(void);                   \
 	void gs_run_##id(void)
 
+/**
+ * A number that whoever runs the detector may set, `gpusentinel run -p hung_task.limit_ms=500`, also while it runs. At
+ * file scope, where all detectors of a file share it:
+ *
+ *     PARAM(limit_ms, 500, "milliseconds that a task may wait");
+ *
+ * limit_ms is then a u64 of which only the value can be taken. It costs no load of kernel memory. Detectors clamp what
+ * must not be out of bounds.
+ */
+#define PARAM(id, value, text)                                                       \
+	static const struct gs_param_def gs_param_##id                               \
+		__attribute__((section(".gs.params"), used)) = { #id, text, value }; \
+	extern const u64 id __attribute__((section(".gs.param")))
+
+/** What PARAM() says. */
+struct gs_param_def {
+	const char *name, *description;
+	u64 value;
+};
+
 /** Severity of a finding. */
 enum severity {
 	INFO = 1,
 	WARNING = 2,
-	CRITICAL = 3,
+	ERROR = 3,
+	CRITICAL = 4,
 };
 
 /**
@@ -125,7 +146,7 @@ enum severity {
  */
 void row(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/** Report something that a person should know. */
+/** Report something that happened and that a person should know; what lasts is an alarm() (alarm.h). */
 void finding(enum severity severity, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /** Report a number over time; the format gives name and labels: metric("cpu_idle_ns{cpu=\"%d\"}", ns, cpu). */
@@ -205,5 +226,7 @@ bool block_any(bool value);
 u64 ram_pages(void);
 /** One of them in the direct map; NULL if it cannot be read now, or there is no direct map. */
 const void *ram_page(u64 index);
+
+#include <gpusentinel/alarm.h>
 
 #endif

@@ -42,6 +42,17 @@ struct gs_detector_info {
 size_t gs_fat_detector_count(const struct gs_fat *fat);
 void gs_fat_detector_info(const struct gs_fat *fat, size_t index, struct gs_detector_info *ret);
 
+/** What whoever runs a detector may set. Strings live as long as the fat detector. */
+struct gs_param_info {
+	const char *name, *description;
+	/** Default. */
+	uint64_t value;
+};
+
+/** Parameters of a fat detector, which all of its detectors share. */
+size_t gs_fat_param_count(const struct gs_fat *fat);
+void gs_fat_param_info(const struct gs_fat *fat, size_t index, struct gs_param_info *ret);
+
 /**
  * Create an engine.
  * @param name "cuda", "cpu", or "auto": cuda where a usable GPU is, else cpu.
@@ -112,6 +123,16 @@ struct gs_error *gs_engine_add(struct gs_engine *engine, struct gs_fat *fat, siz
 /** Stop it if it runs and remove it. */
 void gs_engine_remove(struct gs_engine *engine, struct gs_detector *detector);
 
+/**
+ * Set a parameter of the detector's file, for all of its detectors in this engine; also while they run: the next run
+ * sees it.
+ * @return GS_ERROR_USAGE if there is none of that name.
+ */
+struct gs_error *gs_detector_set_param(struct gs_detector *detector, const char *name,
+				       uint64_t value);
+struct gs_error *gs_detector_get_param(struct gs_detector *detector, const char *name,
+				       uint64_t *ret);
+
 /** One item of a decoded record. */
 struct gs_item {
 	/** Column name from "name=%d" in the format; "c1", "c2", ... where the format gives none. */
@@ -141,8 +162,16 @@ struct gs_item {
 struct gs_record {
 	struct gs_detector *detector;
 	const char *detector_name;
+	/** Conditions that last (GS_RECORD_ALARM) are findings too. */
 	enum gs_record_kind kind;
 	enum gs_severity severity;
+	/** Of a finding. All but GS_EVENT: a condition of the table @ref alarm, for @ref lasted_ns. */
+	enum gs_state state;
+	/** Name of the table; empty for events. */
+	const char *alarm;
+	/** What tells conditions of the table apart; GS_ALARM_OVERFLOW: it was too small for all. */
+	uint64_t key;
+	uint64_t lasted_ns;
 	/** GS_RECORD_F_* */
 	uint32_t flags;
 	/** Index of the format within its fat detector: equal for records of one call site. */
@@ -162,7 +191,7 @@ struct gs_record {
  */
 const char *gs_record_item_text(const struct gs_record *record, size_t index);
 
-/** The whole message formatted, for findings; the name for metrics; printf's output for rows. As above. */
+/** The whole message formatted, for findings (empty for a condition that has ended); the name for metrics; printf's output for rows. As above. */
 const char *gs_record_text(const struct gs_record *record);
 
 /** What a run did. */

@@ -21,7 +21,7 @@
 #define GS_FAT_SECTION ".gpusentinel"
 #define GS_FAT_PTX_SECTION ".gpusentinel.ptx"
 #define GS_FAT_MAGIC "GSFAT\r\n\032"
-#define GS_FAT_VERSION 2
+#define GS_FAT_VERSION 3
 
 /** Threads of a block and blocks of a detector at most, and threads of a warp. */
 #define GS_FAT_MAX_THREADS 1024
@@ -102,6 +102,11 @@ enum gs_slot_kind {
 	GS_SLOT_TYPE_MATCHES = 12,
 	/** Address of a kernel symbol (`__ksym`); for a per-CPU symbol what per_cpu_ptr() takes. */
 	GS_SLOT_SYMBOL = 64,
+	/**
+	 * What whoever runs the detector may set (`PARAM`): its default is local_value, its name and, as path, its
+	 * description are the author's. The only slots that may change while the detector runs.
+	 */
+	GS_SLOT_PARAM = 65,
 };
 
 /**
@@ -129,14 +134,15 @@ struct gs_fat_slot {
 	uint32_t name;
 	/**
 	 * String: access path from the root: ".se.sum_exec_runtime", ".cpu[3].x", "[2].y" (root as array);
-	 * anonymous members do not appear. Enumerator name for ENUMVAL_*. Empty for TYPE_* and symbols.
+	 * anonymous members do not appear. Enumerator name for ENUMVAL_*. Description of a parameter. Empty for TYPE_* and
+	 * symbols.
 	 */
 	uint32_t path;
 	/** Index into sites: first use. */
 	uint32_t site;
 	/** Size in bytes of the field as the detector sees it; 0 if not known. */
 	uint32_t local_size;
-	/** Value in the detector's own types, for --dump. */
+	/** Value in the detector's own types, for --dump; default of a parameter. */
 	uint64_t local_value;
 };
 
@@ -148,7 +154,7 @@ struct gs_fat_format {
 	uint32_t kind;
 	/** Index into sites. */
 	uint32_t site;
-	/** Number of items in the record. For metrics one more than conversions: the value comes first. */
+	/** Number of items in the record. More than conversions for metrics, whose value comes first, and alarms (record.h). */
 	uint32_t nargs;
 };
 

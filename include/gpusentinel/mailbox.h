@@ -17,7 +17,7 @@
 
 #define GS_MAILBOX_MAGIC "GSMBOX\r\n"
 /** Goes up when a reader of the old layout would go wrong; what is reserved may come into use without. */
-#define GS_MAILBOX_VERSION 2
+#define GS_MAILBOX_VERSION 3
 
 /** Rows of the detector table. The heartbeat has one bit for each. */
 #define GS_MAILBOX_DETECTORS 64

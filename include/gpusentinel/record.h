@@ -24,13 +24,46 @@ enum gs_record_kind {
 	GS_RECORD_FINDING = 2,
 	/** A number over time: `metric("name{label}", value)`; the value is the first item. */
 	GS_RECORD_METRIC = 3,
+	/**
+	 * A condition that lasts has begun, become another one, or ended: `alarm(hung, pid, WARNING, "...", ...)`. The
+	 * first GS_ALARM_ITEMS items are not part of the message. Its format begins with the name of the table of
+	 * conditions, "hung: ". One that has ended has no further items: its message is the one that it last had.
+	 */
+	GS_RECORD_ALARM = 4,
+};
+
+/** First items of a record of kind GS_RECORD_ALARM. */
+enum gs_alarm_item {
+	/** enum gs_state, but not GS_EVENT. */
+	GS_ALARM_STATE = 0,
+	/** What tells conditions of one detector and table apart: a pid, a CPU, an address. */
+	GS_ALARM_KEY = 1,
+	/** Nanoseconds that the condition has lasted; if it has ended, how long it did. */
+	GS_ALARM_LASTED = 2,
+	GS_ALARM_ITEMS = 3,
+};
+
+/** Key of the condition that a table has no room for all others. */
+#define GS_ALARM_OVERFLOW UINT64_MAX
+
+/** What has become of what a finding tells. */
+enum gs_state {
+	/** It happened. */
+	GS_EVENT = 0,
+	/** It lasts. */
+	GS_OPEN = 1,
+	/** It goes on, with another severity than before. */
+	GS_CHANGED = 2,
+	/** It has ended. */
+	GS_CLOSED = 3,
 };
 
 /** Severity of a finding. */
 enum gs_severity {
 	GS_INFO = 1,
 	GS_WARNING = 2,
-	GS_CRITICAL = 3,
+	GS_ERROR = 3,
+	GS_CRITICAL = 4,
 };
 
 /** Items in one record at most. */
@@ -57,7 +90,7 @@ struct gs_record_header {
 	uint16_t nargs;
 	/** Index into the format table of the fat detector. */
 	uint32_t format;
-	/** enum gs_severity of a finding, else 0. */
+	/** enum gs_severity of a finding or an alarm (of one that has ended: the last), else 0. */
 	uint16_t severity;
 	/** GS_RECORD_F_* */
 	uint16_t flags;

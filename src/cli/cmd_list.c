@@ -15,7 +15,8 @@
 
 static const char help[] =
 	"Usage: gpusentinel [-t TARGET] list [OPTION]... [DETECTOR...|FILE.so...]\n"
-	"Show detectors: those that are shipped, or the given ones.\n"
+	"Show detectors: those that are shipped, or the given ones; and their parameters,\n"
+	"which `gpusentinel run -p` sets.\n"
 	"\n"
 	"  -l, --long   also the budget of loop iterations (0: the engine's), what is\n"
 	"               asked of the kernel (fields, symbols), bytes of GPU code, file\n"
@@ -46,6 +47,12 @@ static const struct {
 	{ { "DESCRIPTION", false }, SHORT },
 };
 
+static const struct table_column param_columns[] = {
+	{ "PARAMETER", false },
+	{ "DEFAULT", true },
+	{ "DESCRIPTION", false },
+};
+
 // Where a list is collected; strings live in rows, errors until they are printed.
 struct listing {
 	struct cli *cli;
@@ -53,7 +60,7 @@ struct listing {
 	// NULL: there is none to ask.
 	struct gs_gpu *gpu;
 	struct rows memory;
-	struct table table;
+	struct table table, params;
 	struct json_object *array;
 };
 
@@ -125,6 +132,41 @@ static bool list_row(struct listing *listing, const struct gs_detector_info *inf
 						   listing->all ? info->file : info->description));
 }
 
+static bool list_params(struct listing *listing, const struct gs_fat *fat, const char *detector)
+{
+	struct table *table = &listing->params;
+	bool ok = true;
+
+	for (size_t i = 0; ok && i < gs_fat_param_count(fat); i++) {
+		struct gs_param_info param;
+		_cleanup_free_ char *name = NULL;
+
+		gs_fat_param_info(fat, i, &param);
+		ok = asprintf(&name, "%s.%s", detector, param.name) >= 0 &&
+		     table_add(table, keep_escaped(listing, name)) &&
+		     table_add(table, keep_formatted(listing, "%" PRIu64, param.value)) &&
+		     table_add(table, keep_escaped(listing, param.description));
+	}
+	return ok;
+}
+
+static struct json_object *param_objects(const struct gs_fat *fat)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; i < gs_fat_param_count(fat); i++) {
+		struct json_object *object = json_object_new_object();
+		struct gs_param_info param;
+
+		gs_fat_param_info(fat, i, &param);
+		json_add_string(object, "name", param.name);
+		json_add_number(object, "default", param.value);
+		json_add_string(object, "description", param.description);
+		json_object_array_add(array, object);
+	}
+	return array;
+}
+
 static void add_known(struct json_object *object, const char *key, bool known, uint64_t value)
 {
 	if (known)
@@ -133,8 +175,9 @@ static void add_known(struct json_object *object, const char *key, bool known, u
 		json_object_object_add(object, key, NULL);
 }
 
-static void list_object(struct listing *listing, const struct gs_detector_info *info,
-			const struct gs_residency *residency, const struct gs_error *unfit)
+static void list_object(struct listing *listing, const struct gs_fat *fat,
+			const struct gs_detector_info *info, const struct gs_residency *residency,
+			const struct gs_error *unfit)
 {
 	struct json_object *object = json_object_new_object();
 	const struct gs_residency unknown = {}, *known = residency ? residency : &unknown;
@@ -153,6 +196,7 @@ static void list_object(struct listing *listing, const struct gs_detector_info *
 	json_add_number(object, "fields", info->fields);
 	json_add_number(object, "symbols", info->symbols);
 	json_add_number(object, "ptx_size", info->ptx_size);
+	json_object_object_add(object, "params", param_objects(fat));
 	if (listing->cli->target_spec) {
 		json_add_bool(object, "fits", !unfit);
 		json_add_string(object, "lacks", unfit ? unfit->message : NULL);
@@ -204,8 +248,9 @@ static struct gs_error *list_file(struct listing *listing, const char *path, con
 			ask_gpu(listing, fat, i, &residency) ? &residency : NULL;
 
 		if (cli->json)
-			list_object(listing, &info, known, unfit);
-		else if (!list_row(listing, &info, known, unfit))
+			list_object(listing, fat, &info, known, unfit);
+		else if (!list_row(listing, &info, known, unfit) ||
+			 !list_params(listing, fat, info.name))
 			return &gs_enomem;
 	}
 	return NULL;
@@ -304,6 +349,8 @@ struct gs_error *cmd_list(struct cli *cli, int argc, char **argv)
 	if (listing.residency)
 		open_gpu(&listing);
 	start_table(&listing, columns);
+	listing.params.columns = param_columns;
+	listing.params.column_count = ARRAY_SIZE(param_columns);
 	listing.array = cli->json ? json_object_new_array() : NULL;
 	if (optind == argc)
 		err = list_shipped(&listing);
@@ -313,7 +360,12 @@ struct gs_error *cmd_list(struct cli *cli, int argc, char **argv)
 		json_print(listing.array, true);
 	else if (listing.table.cell_count)
 		table_print(&listing.table);
+	if (listing.params.cell_count) {
+		putchar('\n');
+		table_print(&listing.params);
+	}
 	gs_gpu_close(listing.gpu);
+	table_deinit(&listing.params);
 	table_deinit(&listing.table);
 	rows_deinit(&listing.memory);
 	return err;

@@ -11,6 +11,7 @@
 
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/params.h"
 #include "cli/protect.h"
 #include "cli/search.h"
 #include "cli/session.h"
@@ -28,11 +29,14 @@ static const char help[] =
 	"  --for SECONDS   end after so long\n"
 	"  --once          run each once and end\n"
 	"  --period MS     instead of the detectors' own periods; e.g. 0.5\n"
+	"  -p, --param DETECTOR.NAME=VALUE\n"
+	"                  set a detector's parameter; `gpusentinel list` shows them\n"
 	"  --rows          print their tables' rows too\n"
 	"  --metrics       print their numbers too\n"
 	"  --json          one object a line, written at once\n"
 	"\n"
 	"  gpusentinel -t qemu:web run\n"
+	"  gpusentinel -t qemu:web run -p memory.warn_percent=20 memory\n"
 	"  gpusentinel -t qemu:web run --for 10 --rows ./mine.so\n";
 
 struct run {
@@ -40,6 +44,7 @@ struct run {
 	struct stream stream;
 	struct gs_detector **detectors;
 	size_t count, capacity;
+	struct params params;
 	uint32_t period_us;
 	bool once;
 	// How long; negative: until a signal comes.
@@ -246,6 +251,7 @@ static struct gs_error *parse(struct run *run, struct cli_parser *parser)
 	static const struct option options[] = {
 		{ "for", required_argument, NULL, FOR },
 		{ "period", required_argument, NULL, PERIOD },
+		{ "param", required_argument, NULL, 'p' },
 		{ "once", no_argument, NULL, ONCE },
 		{ "rows", no_argument, NULL, ROWS },
 		{ "metrics", no_argument, NULL, METRICS },
@@ -254,7 +260,7 @@ static struct gs_error *parse(struct run *run, struct cli_parser *parser)
 	struct gs_error *err = NULL;
 	int c;
 
-	parser->short_options = "";
+	parser->short_options = "p:";
 	parser->long_options = options;
 	while (!err && (c = cli_getopt(parser, &err)) != -1) {
 		switch (c) {
@@ -263,6 +269,9 @@ static struct gs_error *parse(struct run *run, struct cli_parser *parser)
 			break;
 		case PERIOD:
 			err = parse_period(optarg, &run->period_us);
+			break;
+		case 'p':
+			err = params_parse(&run->params, optarg);
 			break;
 		case ONCE:
 			run->once = true;
@@ -287,33 +296,48 @@ static void say_engine(struct cli *cli)
 		gs_engine_why(cli->engine));
 }
 
+// The operands name detectors.
+static struct gs_error *run_detectors(struct run *run, int argc, char **argv)
+{
+	struct cli *cli = run->cli;
+	sigset_t set;
+	bool chosen = !cli->engine_name || !strcmp(cli->engine_name, "auto");
+
+	run->stream.json = cli->json;
+	run->stream.colour = !cli->json && text_colour(stdout);
+	run->stream.conditions = gs_conditions_create();
+	if (!run->stream.conditions)
+		return &gs_enomem;
+	if (chosen)
+		cli->engine_name = "auto";
+	if (!run->once)
+		block_signals(&set);
+
+	struct gs_error *err = cli_open_engine(cli);
+
+	if (!err && optind == argc)
+		err = add_shipped(run);
+	for (int i = optind; i < argc && !err; i++)
+		err = add_named(run, argv[i]);
+	if (!err)
+		err = params_set(&run->params, run->detectors, run->count);
+	if (!err && chosen)
+		say_engine(cli);
+	if (!err)
+		err = run->once ? run_once(run) : run_periods(run, &set);
+	return err;
+}
+
 struct gs_error *cmd_run(struct cli *cli, int argc, char **argv)
 {
 	struct cli_parser parser = { cli, argc, argv, .help = help };
 	struct run run = { .cli = cli, .for_ns = -1 };
 	struct gs_error *err = parse(&run, &parser);
 
-	if (err || parser.done)
-		return err;
-	run.stream.json = cli->json;
-	run.stream.colour = !cli->json && text_colour(stdout);
-
-	sigset_t set;
-	bool chosen = !cli->engine_name || !strcmp(cli->engine_name, "auto");
-
-	if (chosen)
-		cli->engine_name = "auto";
-	if (!run.once)
-		block_signals(&set);
-	err = cli_open_engine(cli);
-	if (!err && optind == argc)
-		err = add_shipped(&run);
-	for (int i = optind; i < argc && !err; i++)
-		err = add_named(&run, argv[i]);
-	if (!err && chosen)
-		say_engine(cli);
-	if (!err)
-		err = run.once ? run_once(&run) : run_periods(&run, &set);
+	if (!err && !parser.done)
+		err = run_detectors(&run, argc, argv);
+	gs_conditions_destroy(run.stream.conditions);
 	free(run.detectors);
+	params_deinit(&run.params);
 	return err;
 }

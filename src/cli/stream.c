@@ -15,19 +15,60 @@ static const struct severity {
 	[0] = { "", "", "" },
 	[GS_INFO] = { "INFO", "info", "\033[32m" },
 	[GS_WARNING] = { "WARNING", "warning", "\033[33m" },
+	[GS_ERROR] = { "ERROR", "error", "\033[31m" },
 	[GS_CRITICAL] = { "CRITICAL", "critical", "\033[1;31m" },
 };
 
-static const struct severity *severity_of(const struct gs_record *record)
+static const struct severity *severity_at(unsigned int severity)
 {
-	unsigned int severity = record->severity;
-
 	return &severities[severity <= GS_CRITICAL ? severity : 0];
 }
 
-static void print_text(const struct stream *stream, const struct gs_record *record)
+static const struct severity *severity_of(const struct gs_record *record)
 {
-	const struct severity *severity = severity_of(record);
+	return severity_at(record->severity);
+}
+
+static const char *const states[] = {
+	[GS_EVENT] = "event",
+	[GS_OPEN] = "open",
+	[GS_CHANGED] = "changed",
+	[GS_CLOSED] = "closed",
+};
+
+// The message of a finding; of one that has ended the last one. NULL: it was not seen.
+static const char *message_of(const struct gs_record *record, const struct gs_condition *before)
+{
+	if (record->state != GS_CLOSED)
+		return gs_record_text(record);
+	return before ? before->message : NULL;
+}
+
+static void print_message(const struct gs_record *record, const struct gs_condition *before)
+{
+	const char *message = message_of(record, before);
+	char lasted[TEXT_NUMBER_MAX];
+
+	if (message)
+		text_print(stdout, message, strlen(message), false);
+	else
+		printf("condition %s key=%" PRIu64 ", whose message was lost", record->alarm,
+		       record->key);
+	text_duration(lasted, record->lasted_ns);
+	if (record->state == GS_CLOSED)
+		printf(" (over after %s)", lasted);
+	else if (record->state == GS_CHANGED && before)
+		printf(" (was %s, lasts for %s)", severity_at(before->severity)->text, lasted);
+	else if (record->state == GS_CHANGED)
+		printf(" (lasts for %s)", lasted);
+}
+
+static void print_text(const struct stream *stream, const struct gs_record *record,
+		       const struct gs_condition *before)
+{
+	static const struct severity closed = { "CLOSED", "", "\033[32m" };
+	const struct severity *severity =
+		record->state == GS_CLOSED ? &closed : severity_of(record);
 	const char *word = severity->text;
 	char wall[TEXT_NUMBER_MAX];
 
@@ -41,7 +82,7 @@ static void print_text(const struct stream *stream, const struct gs_record *reco
 		       record->detector_name);
 	else
 		printf("%s %-8s %s: ", wall, word, record->detector_name);
-	text_print(stdout, gs_record_text(record), strlen(gs_record_text(record)), false);
+	print_message(record, before);
 	if (record->kind == GS_RECORD_METRIC && record->count)
 		printf(" %s", gs_record_item_text(record, 0));
 	if (record->flags & GS_RECORD_F_FAULT)
@@ -70,7 +111,7 @@ static struct json_object *values_of(const struct gs_record *record, size_t firs
 	return values;
 }
 
-static void print_json(const struct gs_record *record)
+static void print_json(const struct gs_record *record, const struct gs_condition *before)
 {
 	struct json_object *object = json_object_new_object();
 
@@ -79,9 +120,16 @@ static void print_json(const struct gs_record *record)
 	json_add_number(object, "run", record->run);
 	switch (record->kind) {
 	case GS_RECORD_FINDING:
+	case GS_RECORD_ALARM:
 		json_add_string(object, "kind", "finding");
 		json_add_string(object, "severity", severity_of(record)->json);
-		json_add_string(object, "message", gs_record_text(record));
+		json_add_string(object, "state", states[record->state]);
+		if (record->state != GS_EVENT) {
+			json_add_string(object, "alarm", record->alarm);
+			json_add_number(object, "key", record->key);
+			json_add_number(object, "lasted_ns", record->lasted_ns);
+		}
+		json_add_string(object, "message", message_of(record, before));
 		json_object_object_add(object, "values", values_of(record, 0));
 		break;
 	case GS_RECORD_METRIC:
@@ -107,10 +155,13 @@ void stream_record(void *arg, const struct gs_record *record)
 	    (record->kind == GS_RECORD_ROW && !stream->rows) ||
 	    (record->kind == GS_RECORD_METRIC && !stream->metrics))
 		return;
+
+	const struct gs_condition *before = gs_conditions_note(stream->conditions, record);
+
 	if (stream->json)
-		print_json(record);
+		print_json(record, before);
 	else
-		print_text(stream, record);
+		print_text(stream, record, before);
 	// Whoever reads the stream acts on it: each line leaves at once.
 	if (fflush(stdout) || ferror(stdout))
 		__atomic_store_n(&stream->broken, true, __ATOMIC_RELAXED);

@@ -8,13 +8,15 @@
 
 #include <stdbool.h>
 
-#include <gpusentinel/engine.h>
+#include <gpusentinel/conditions.h>
 
 struct stream {
 	/** Lines of JSON rather than of text. */
 	bool json;
 	/** Which records beside findings. */
 	bool rows, metrics;
+	/** What is known of conditions that last. */
+	struct gs_conditions *conditions;
 	/** Severities in colour. */
 	bool colour;
 	/** The reader has gone, or the disk is full; read by the thread that waits. */

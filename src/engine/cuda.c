@@ -123,6 +123,24 @@ static void cuda_unload(struct gs_engine *engine, struct loaded *loaded)
 	free(module);
 }
 
+static struct gs_error *cuda_set_slot(struct gs_engine *engine, struct loaded *loaded,
+				      uint32_t slot)
+{
+	struct cuda *cuda = engine->priv;
+	const struct cuda_module *module = loaded->code;
+	uint64_t offset = slot * sizeof(*loaded->slots);
+	struct gs_error *err = cuda_enter(cuda);
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&cuda->lock);
+	err = cuda_write(cuda, module->slots + offset, &loaded->slots[slot],
+			 sizeof(*loaded->slots));
+	pthread_mutex_unlock(&cuda->lock);
+	cuda_leave(cuda);
+	return err;
+}
+
 // In its module, which may have been loaded anew.
 static struct gs_error *find_entries(struct cuda *cuda, struct gs_detector *detector)
 {
@@ -336,6 +354,7 @@ const struct engine_ops cuda_ops = {
 	.restore = cuda_restore,
 	.start = cuda_start,
 	.stop = cuda_stop,
+	.set_slot = cuda_set_slot,
 	.heartbeat = cuda_heartbeat,
 	.row = cuda_row,
 };

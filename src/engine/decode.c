@@ -131,6 +131,8 @@ const char *gs_record_item_text(const struct gs_record *record, size_t index)
 
 	if (index >= record->count)
 		return "";
+	if (record->kind == GS_RECORD_FINDING)
+		index += decoder->format->hidden;
 	show(decoder);
 	return decoder->text.failed ? "" : decoder->text.data + decoder->places[index].text;
 }
@@ -141,6 +143,22 @@ const char *gs_record_text(const struct gs_record *record)
 
 	show(decoder);
 	return decoder->text.failed ? "" : decoder->text.data + decoder->line;
+}
+
+// The first items of a condition are not those of its message. False if they do not add up.
+static bool fill_alarm(struct gs_record *record)
+{
+	uint64_t state = record->items[GS_ALARM_STATE].u;
+
+	if (state < GS_OPEN || state > GS_CLOSED)
+		return false;
+	record->kind = GS_RECORD_FINDING;
+	record->state = (enum gs_state)state;
+	record->key = record->items[GS_ALARM_KEY].u;
+	record->lasted_ns = record->items[GS_ALARM_LASTED].u;
+	record->items += GS_ALARM_ITEMS;
+	record->count -= GS_ALARM_ITEMS;
+	return true;
 }
 
 // Returns why the record is damaged, or NULL.
@@ -159,7 +177,7 @@ static const char *decode_record(struct gs_record_decoder *decoder,
 		return "its kind is not that of its format";
 	if (header->nargs != format->count)
 		return "its number of items is not that of its format";
-	if (header->kind == GS_RECORD_FINDING &&
+	if ((header->kind == GS_RECORD_FINDING || header->kind == GS_RECORD_ALARM) &&
 	    (header->severity < GS_INFO || header->severity > GS_CRITICAL))
 		return "its severity does not exist";
 
@@ -200,9 +218,12 @@ static const char *decode_record(struct gs_record_decoder *decoder,
 		.wall_ns = header->time_ns + run->wall_offset_ns,
 		.items = decoder->items,
 		.count = format->count,
+		.alarm = format->name,
 		.decoder = decoder,
 	};
 
+	if (header->kind == GS_RECORD_ALARM && !fill_alarm(&record))
+		return "its state does not exist";
 	run->fn(run->arg, &record);
 	return NULL;
 }

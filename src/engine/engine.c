@@ -401,6 +401,39 @@ const struct gs_error *gs_engine_error(struct gs_engine *engine)
 	return err;
 }
 
+static struct gs_error *find_param(const struct gs_detector *detector, const char *name,
+				   uint32_t *slot_ret)
+{
+	if (fat_find_param(detector->loaded->fat, name, slot_ret))
+		return NULL;
+	return gs_error_create(GS_ERROR_USAGE, "detector %s has no parameter %s", detector->name,
+			       name);
+}
+
+struct gs_error *gs_detector_set_param(struct gs_detector *detector, const char *name,
+				       uint64_t value)
+{
+	struct gs_engine *engine = detector->engine;
+	uint32_t slot;
+	struct gs_error *err = find_param(detector, name, &slot);
+
+	if (err)
+		return err;
+	__atomic_store_n(&detector->loaded->slots[slot], value, __ATOMIC_RELAXED);
+	return engine->ops->set_slot ? engine->ops->set_slot(engine, detector->loaded, slot) : NULL;
+}
+
+struct gs_error *gs_detector_get_param(struct gs_detector *detector, const char *name,
+				       uint64_t *ret)
+{
+	uint32_t slot;
+	struct gs_error *err = find_param(detector, name, &slot);
+
+	if (!err)
+		*ret = __atomic_load_n(&detector->loaded->slots[slot], __ATOMIC_RELAXED);
+	return err;
+}
+
 static struct gs_error *no_mailbox(void)
 {
 	return gs_error_create(GS_ERROR_USAGE, "the engine has no mailbox before its first start");

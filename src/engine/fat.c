@@ -235,7 +235,7 @@ static bool slot_kind_ok(uint16_t kind)
 {
 	return kind <= GS_SLOT_FIELD_RSHIFT ||
 	       (kind >= GS_SLOT_TYPE_ID_TARGET && kind <= GS_SLOT_TYPE_MATCHES) ||
-	       kind == GS_SLOT_SYMBOL;
+	       kind == GS_SLOT_SYMBOL || kind == GS_SLOT_PARAM;
 }
 
 static struct gs_error *check_slots(struct gs_fat *fat)
@@ -248,7 +248,11 @@ static struct gs_error *check_slots(struct gs_fat *fat)
 			return damaged(fat, "a slot refers to nothing");
 		if (!slot_kind_ok(slot->kind) || slot->type_kind > 31)
 			return damaged(fat, "a slot is of unknown kind");
-		if (slot->kind == GS_SLOT_SYMBOL)
+		if (slot->kind == GS_SLOT_PARAM && !is_identifier(fat_string(fat, slot->name)))
+			return damaged(fat, "a parameter has no proper name");
+		if (slot->kind == GS_SLOT_PARAM)
+			fat->params++;
+		else if (slot->kind == GS_SLOT_SYMBOL)
 			fat->symbols++;
 		else
 			fat->fields++;
@@ -268,7 +272,7 @@ static struct gs_error *check_formats(struct gs_fat *fat)
 
 		if (!string_ok(fat, format->format) || format->site >= fat->header->sites.count)
 			return damaged(fat, "a format refers to nothing");
-		if (format->kind < GS_RECORD_ROW || format->kind > GS_RECORD_METRIC)
+		if (format->kind < GS_RECORD_ROW || format->kind > GS_RECORD_ALARM)
 			return damaged(fat, "a format is of unknown kind");
 
 		struct gs_error *err = format_parse(fat_string(fat, format->format), format->kind,
@@ -406,6 +410,49 @@ void gs_fat_detector_info(const struct gs_fat *fat, size_t index, struct gs_dete
 		.symbols = fat->symbols,
 		.ptx_size = fat->ptx_size,
 	};
+}
+
+// Index of the slot of parameter number @index; the number of slots if there is none.
+static uint32_t param_slot(const struct gs_fat *fat, size_t index)
+{
+	uint32_t slot = 0;
+
+	for (; slot < fat->header->slots.count; slot++) {
+		if (fat->slots[slot].kind == GS_SLOT_PARAM && !index--)
+			break;
+	}
+	return slot;
+}
+
+size_t gs_fat_param_count(const struct gs_fat *fat)
+{
+	return fat->params;
+}
+
+void gs_fat_param_info(const struct gs_fat *fat, size_t index, struct gs_param_info *ret)
+{
+	uint32_t slot = param_slot(fat, index);
+
+	*ret = (struct gs_param_info){};
+	if (slot == fat->header->slots.count)
+		return;
+	*ret = (struct gs_param_info){
+		.name = fat_string(fat, fat->slots[slot].name),
+		.description = fat_string(fat, fat->slots[slot].path),
+		.value = fat->slots[slot].local_value,
+	};
+}
+
+bool fat_find_param(const struct gs_fat *fat, const char *name, uint32_t *slot_ret)
+{
+	for (uint32_t i = 0; i < fat->header->slots.count; i++) {
+		if (fat->slots[i].kind == GS_SLOT_PARAM &&
+		    !strcmp(fat_string(fat, fat->slots[i].name), name)) {
+			*slot_ret = i;
+			return true;
+		}
+	}
+	return false;
 }
 
 void fat_site_name(const struct gs_fat *fat, uint32_t site, bool column, char *buf, size_t len)

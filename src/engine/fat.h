@@ -32,7 +32,7 @@ struct gs_fat {
 	size_t ptx_size;
 	// One for each format.
 	struct format **parsed;
-	uint32_t fields, symbols;
+	uint32_t fields, symbols, params;
 };
 
 // As gs_fat_open() from memory. Takes @image (from malloc()), also if it fails.
@@ -44,6 +44,9 @@ static inline const char *fat_string(const struct gs_fat *fat, uint32_t offset)
 {
 	return fat->strings + offset;
 }
+
+// The slot of a parameter; false if there is none of that name.
+bool fat_find_param(const struct gs_fat *fat, const char *name, uint32_t *slot_ret);
 
 // "file:line:column", without what is not known.
 void fat_site_name(const struct gs_fat *fat, uint32_t site, bool column, char *buf, size_t len);

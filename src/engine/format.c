@@ -260,7 +260,7 @@ static bool push_item(struct format *format, size_t *capacity, struct format_ite
 {
 	if (item->literal) {
 		item->literal_size = strlen(item->literal);
-		item->name = item->conversion ? column_name(item->literal, index) : strdup("value");
+		item->name = column_name(item->literal, index);
 	}
 	if (item->name && gs_array_push(format->items, format->count, *capacity, *item))
 		return true;
@@ -313,6 +313,51 @@ static struct gs_error *parse(const char *text, struct format *format, size_t *c
 	return NULL;
 }
 
+// What comes before the items of the conversions.
+static size_t hidden_items(uint32_t kind)
+{
+	switch (kind) {
+	case GS_RECORD_METRIC:
+		return 1;
+	case GS_RECORD_ALARM:
+		return GS_ALARM_ITEMS;
+	default:
+		return 0;
+	}
+}
+
+static bool push_hidden(struct format *format, size_t *capacity)
+{
+	struct format_item item = {
+		.name = strdup("value"),
+		.literal = strdup(""),
+		.type = GS_ITEM_UINT,
+		.size = 8,
+		.width = -1,
+		.precision = -1,
+	};
+
+	if (item.literal && item.name &&
+	    gs_array_push(format->items, format->count, *capacity, item))
+		return true;
+	destroy_item(&item);
+	return false;
+}
+
+// "hung: task waits" is a message about a condition in the table hung.
+static bool take_name(const char **text, struct format *format)
+{
+	const char *p = *text;
+
+	while (name_char(*p))
+		p++;
+	if (p == *text || p[0] != ':' || p[1] != ' ')
+		return false;
+	format->name = strndup(*text, (size_t)(p - *text));
+	*text = p + 2;
+	return true;
+}
+
 struct gs_error *format_parse(const char *text, uint32_t kind, struct format **ret)
 {
 	_cleanup_(cleanup_format) struct format *format = calloc(1, sizeof(*format));
@@ -320,18 +365,17 @@ struct gs_error *format_parse(const char *text, uint32_t kind, struct format **r
 
 	if (!format)
 		return &gs_enomem;
-	if (kind == GS_RECORD_METRIC) {
-		struct format_item value = {
-			.literal = strdup(""),
-			.type = GS_ITEM_UINT,
-			.size = 8,
-			.width = -1,
-			.precision = -1,
-		};
-
-		if (!push_item(format, &capacity, &value, 0))
+	format->hidden = hidden_items(kind);
+	for (size_t i = 0; i < format->hidden; i++) {
+		if (!push_hidden(format, &capacity))
 			return &gs_enomem;
 	}
+	if (kind == GS_RECORD_ALARM && !take_name(&text, format))
+		return gs_error_create(GS_ERROR_DETECTOR, "no name before the format \"%s\"", text);
+	if (!format->name)
+		format->name = strdup("");
+	if (!format->name)
+		return &gs_enomem;
 
 	struct text literal = {};
 	struct gs_error *err = parse(text, format, &capacity, &literal);
@@ -353,6 +397,7 @@ void format_destroy(struct format *format)
 	for (size_t i = 0; i < format->count; i++)
 		destroy_item(&format->items[i]);
 	free(format->items);
+	free(format->name);
 	free(format->tail);
 	free(format);
 }

@@ -62,6 +62,10 @@ struct format_item {
 };
 
 struct format {
+	// Of an alarm: the table of conditions. Else empty.
+	char *name;
+	// Items that the text does not show come first.
+	size_t hidden;
 	struct format_item *items;
 	size_t count;
 	// Literal text behind the last conversion.

@@ -27,6 +27,7 @@ struct loaded {
 	struct loaded *next;
 	struct gs_fat *fat;
 	size_t users;
+	// Those of parameters may change at any time.
 	uint64_t *slots;
 	// The engine's.
 	void *code;
@@ -96,6 +97,9 @@ struct engine_ops {
 	// that call run(). load(), add() and remove() may be called in between.
 	struct gs_error *(*start)(struct gs_engine *engine);
 	void (*stop)(struct gs_engine *engine);
+	// Change a slot while detectors may run. NULL: they read the slots of struct loaded.
+	struct gs_error *(*set_slot)(struct gs_engine *engine, struct loaded *loaded,
+				     uint32_t slot);
 	// With start: read from the mailbox. @index: row of the detector table.
 	struct gs_error *(*heartbeat)(struct gs_engine *engine, struct gs_mailbox_heartbeat *ret);
 	struct gs_error *(*row)(struct gs_engine *engine, uint32_t index,

@@ -382,7 +382,9 @@ struct gs_error *resolve_slots(const struct gs_fat *fat, const char *name,
 
 	memset(slots, 0, fat->header->slots.count * sizeof(*slots));
 	for (uint32_t i = 0; i < fat->header->slots.count; i++) {
-		if (fat->slots[i].kind != GS_SLOT_SYMBOL)
+		if (fat->slots[i].kind == GS_SLOT_PARAM)
+			slots[i] = fat->slots[i].local_value;
+		else if (fat->slots[i].kind != GS_SLOT_SYMBOL)
 			resolve_type_slot(&resolver, &fat->slots[i], &slots[i]);
 	}
 	if (resolve_needs_symbols(fat)) {

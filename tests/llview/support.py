@@ -18,7 +18,7 @@ FLAGS = os.environ.get("LLVIEW_FLAGS", "").split()
 KINDS = {
     0: "offset", 1: "size", 2: "exists", 3: "signed", 4: "lshift", 5: "rshift", 7: "type-id",
     8: "type-exists", 9: "type-size", 10: "enum-exists", 11: "enum-value", 12: "type-matches",
-    64: "symbol",
+    64: "symbol", 65: "param",
 }
 OPTIONAL, SCALAR, BITFIELD = 1, 2, 4
 ABSENT = 1 << 62
@@ -150,6 +150,8 @@ def decode(manifest, out):
             conversions.append(next(c for c in part if c in "diuxXocspfeg"))
         if kind == 3:
             conversions.insert(0, "u")
+        if kind == 4:
+            conversions[:0] = "uuu"
         assert len(conversions) == nargs
         item = at + 32
         values = []
@@ -182,7 +184,7 @@ class Result:
         self.rows = [r[2:] for r in records if r[0] == 1]
 
 
-def _run(path, manifest, name, memory, slots, budget, runs, out_size):
+def _run(path, manifest, name, memory, slots, budget, runs, out_size, steps):
     library = ctypes.CDLL(path)
     pages = mmap.mmap(-1, len(memory.data) + mmap.PAGESIZE)
     pages[:len(memory.data)] = bytes(memory.data)
@@ -200,8 +202,11 @@ def _run(path, manifest, name, memory, slots, budget, runs, out_size):
     block = ctypes.create_string_buffer(1 << 20)
     results = []
     for run in range(runs):
+        now_ns, changes = steps[run] if steps else (12345, {})
+        for offset, value in changes.items():
+            struct.pack_into("<Q", pages, offset, value)
         context = Context(map=ctypes.addressof(gs_map), slots=ctypes.addressof(values),
-                          out=ctypes.addressof(out), out_size=out_size, budget=budget, now_ns=12345,
+                          out=ctypes.addressof(out), out_size=out_size, budget=budget, now_ns=now_ns,
                           run=run, threads=1, blocks=1, block=ctypes.addressof(block))
         function = getattr(library, "gs_run_" + name)
         function.argtypes = [ctypes.c_void_p]
@@ -234,8 +239,12 @@ class Detector:
         assert not unused, f"no such slots: {unused} in {self.manifest.slots}"
         return values
 
-    def run(self, memory=None, slots=None, name=None, budget=100000, runs=1, out_size=1 << 20):
-        """Run in a child process, so that a crash is a result; the last run's Result, or all."""
+    def run(self, memory=None, slots=None, name=None, budget=100000, runs=1, out_size=1 << 20, steps=None):
+        """Run in a child process, so that a crash is a result; the last run's Result, or all.
+
+        steps: for each run the engine's time, and words of memory that change before it.
+        """
+        runs = len(steps) if steps else runs
         memory = memory or Memory()
         values = self.slots(slots or {})
         name = name or self.manifest.detectors[0]["name"]
@@ -243,7 +252,8 @@ class Detector:
         pid = os.fork()
         if pid == 0:
             try:
-                results = _run(self.path, self.manifest, name, memory, values, budget, runs, out_size)
+                results = _run(self.path, self.manifest, name, memory, values, budget, runs, out_size,
+                               steps)
                 with os.fdopen(writer, "wb") as f:
                     pickle.dump(results, f)
                 os._exit(0)
@@ -256,7 +266,7 @@ class Detector:
         if status:
             raise AssertionError(f"the detector crashed: wait status {status:#x}")
         results = pickle.loads(data)
-        return results if runs > 1 else results[0]
+        return results if runs > 1 or steps else results[0]
 
 
 class Case(unittest.TestCase):

@@ -111,6 +111,21 @@ class CommandLine(Case):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
 
+    def test_parameters_that_differ(self):
+        for name, value in (("a.h", 1), ("b.h", 2)):
+            with open(self.out(name), "w") as f:
+                f.write(f'PARAM(limit, {value}, "what is too much");\n')
+        with open(self.out("other.c"), "w") as f:
+            f.write('#include <gpusentinel/detector.h>\n#include OTHER\n'
+                    'u64 other(void);\nu64 other(void) { return limit; }\n')
+        text = '#include "a.h"\nu64 other(void);\nDETECTOR(test)\n{\n\trow("%llu %llu", limit, other());\n}\n'
+        done, _ = self.source(text, args=("other.c", '-DOTHER="a.h"'))
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        done, _ = self.source(text, args=("other.c", '-DOTHER="b.h"'))
+        self.assertEqual(done.returncode, 5)
+        self.assertIn("b.h:1: error: there are two parameters limit that differ", done.stderr)
+
+
 class Dump(Case):
     def test_dump(self):
         detector = self.build("local.c")

@@ -265,7 +265,7 @@ class Records(Case):
         result = self.build("records.c").run(memory, {INIT: DIRECT + 0x100})
         comm = "sixteen bytes lg"
         self.assertEqual(result.records, [
-            (2, 3, comm, 3), (3, 0, 99, comm), (1, 0, "name", "nam", 5), (1, 0, 12345, 0, 0, 1), (1, 0)])
+            (2, 4, comm, 3), (3, 0, 99, comm), (1, 0, "name", "nam", 5), (1, 0, 12345, 0, 0, 1), (1, 0)])
 
     def test_string_up_to_unreadable_memory(self):
         memory = Memory(0x1000)
@@ -278,6 +278,120 @@ class Records(Case):
         result = self.build("records.c").run(Memory(), {INIT: DIRECT + 0x100}, out_size=64)
         self.assertGreater(result.out_lost, 0)
         self.assertEqual(result.stop, STOP_NONE)
+
+
+class Alarms(Case):
+    # enum gs_state, enum gs_severity
+    OPEN, CHANGED, CLOSED = 1, 2, 3
+    INFO, WARNING, ERROR, CRITICAL = 1, 2, 3, 4
+    MS = 1000000
+
+    def alarms(self, name, steps):
+        """What is told in each step: of its milliseconds, and the severities by number."""
+        told = []
+        raised = lambda numbers: {0x100 + 8 * i: numbers.get(i, 0) for i in range(8)}
+        results = self.build("alarms.c").run(
+            Memory(), {("symbol", "raised", ""): DIRECT + 0x100}, name=name,
+            steps=[(ms * self.MS, raised(numbers)) for ms, numbers in steps])
+        for result in results:
+            self.assertEqual((result.stop, result.faults, result.out_lost), (STOP_NONE, 0, 0))
+            self.assertLessEqual({r[0] for r in result.records}, {4})
+            told.append([(r[1], r[2], r[3], r[4] / self.MS, *r[5:]) for r in result.records])
+        return told
+
+    def test_open_changed_closed(self):
+        w, c = self.WARNING, self.CRITICAL
+        self.assertEqual(self.alarms("quick", [
+            (1000, {}), (1010, {3: w}), (1020, {3: w, 5: c}), (1030, {3: c, 5: c}), (1040, {3: w}),
+            (1050, {}), (1060, {3: c})]), [
+                [], [(w, self.OPEN, 3, 0, 3, 6)], [(c, self.OPEN, 5, 0, 5, 10)],
+                [(c, self.CHANGED, 3, 20, 3, 6)],
+                [(w, self.CHANGED, 3, 30, 3, 6), (c, self.CLOSED, 5, 10)],
+                [(w, self.CLOSED, 3, 30)], [(c, self.OPEN, 3, 0, 3, 6)]])
+
+    def test_rise(self):
+        # The first step counts for nothing: nobody knows yet how long they are.
+        w = {1: self.WARNING}
+        self.assertEqual(self.alarms("slow", [
+            (1000, {}), (1050, {}), (1100, w), (1150, w), (1200, w), (1250, {}), (1300, w)]),
+            [[], [], [], [], [(self.WARNING, self.OPEN, 1, 100, 1, 2)], [], []])
+        # What does not hold for so long is never told.
+        self.assertEqual(self.alarms("slow", [(50 * i, w if i % 2 else {}) for i in range(20, 40)]),
+                         [[]] * 20)
+
+    def test_fall(self):
+        w, c = {1: self.WARNING}, {1: self.CRITICAL}
+        steps = [(1000 + 50 * i, c) for i in range(6)]
+        start = [[]] * 3 + [[(self.CRITICAL, self.OPEN, 1, 150, 1, 2)]] + [[]] * 2
+        # Gone for less than 200 ms, then for good.
+        self.assertEqual(
+            self.alarms("slow", [*steps, (1300, {}), (1350, {}), (1400, {}), (1450, c),
+                                 *((1500 + 50 * i, {}) for i in range(6))]),
+            start + [[]] * 8 + [[(self.CRITICAL, self.CLOSED, 1, 450)], []])
+        # Less severe is told as late as an end, more severe at once.
+        self.assertEqual(
+            self.alarms("slow", [*steps, *((1300 + 50 * i, w) for i in range(6)), (1600, c)]),
+            start + [[]] * 4 + [[(self.WARNING, self.CHANGED, 1, 500, 1, 2)], [],
+                                [(self.CRITICAL, self.CHANGED, 1, 600, 1, 2)]])
+
+    def test_gaps_count_for_little(self):
+        w = {1: self.WARNING}
+        # A thousand seconds in which nothing ran: neither of the two waits is over by that alone.
+        self.assertEqual(self.alarms("slow", [(1000, {}), (1010, {}), (1020, w), (1001000, w), (1001010, w)]),
+                         [[]] * 5)
+        steps = [(1000 + 20 * i, w) for i in range(10)]
+        told = self.alarms("slow", [*steps, (1200, {}), (1001000, {}), (1001020, {}), (1001040, w)])
+        self.assertEqual([t for t in told if t], [[(self.WARNING, self.OPEN, 1, 120, 1, 2)]])
+        # Neither is a clock that goes back.
+        told = self.alarms("slow", [*steps, (1200, {}), (5, {}), (25, {}), (45, w)])
+        self.assertEqual([t for t in told if t], [[(self.WARNING, self.OPEN, 1, 120, 1, 2)]])
+
+    def test_more_than_there_is_room_for(self):
+        overflow = 2**64 - 1
+        all_of = {i: self.WARNING for i in range(7)}
+        told = self.alarms("quick", [
+            (1000, all_of), (1010, all_of), (1020, {**all_of, 6: self.ERROR}),
+            (1030, {i: self.WARNING for i in range(2, 6)}), (1040, {})])
+        self.assertEqual(told[0], [*((self.WARNING, self.OPEN, i, 0, i, 2 * i) for i in range(4)),
+                                   (self.WARNING, self.OPEN, overflow, 0, 4, 3)])
+        self.assertEqual(told[1], [])
+        self.assertEqual(told[2], [(self.ERROR, self.CHANGED, overflow, 20, 4, 3)])
+        # Room comes with the end of a run.
+        self.assertEqual(told[3], [*((self.WARNING, self.CLOSED, i, 20) for i in range(2)),
+                                   (self.WARNING, self.CHANGED, overflow, 30, 4, 2)])
+        self.assertEqual(told[4], [*((self.WARNING, self.CLOSED, i, 30) for i in (2, 3)),
+                                   (self.WARNING, self.CLOSED, overflow, 30)])
+
+    def test_what_lasts_already(self):
+        told = self.alarms("lasting", [(1000, {0: 5000}), (1010, {0: 5000}), (1020, {})])
+        self.assertEqual(told, [[(self.ERROR, self.OPEN, 0xffffffff81000000, 5)], [],
+                                [(self.ERROR, self.CLOSED, 0xffffffff81000000, 15)]])
+
+    def test_first_of_two_counts_and_early_ends_close_nothing(self):
+        told = self.alarms("careless", [(1000, {1: 1}), (1010, {}), (1020, {1: 1})])
+        self.assertEqual(told, [[(self.WARNING, self.OPEN, 0, 0)], [], []])
+
+    def test_names_of_tables_are_part_of_the_formats(self):
+        formats = {f["format"] for f in self.build("alarms.c").manifest.formats}
+        self.assertLessEqual({"quick: number %d%%: twice=%llu", "slow: ", "lasting: nothing else"}, formats)
+
+
+class Params(Case):
+    raised = {("symbol", "raised", ""): DIRECT + 0x100}
+
+    def test_in_the_manifest(self):
+        params = [s for s in self.build("alarms.c").manifest.slots if s["kind"] == "param"]
+        self.assertEqual([(p["name"], p["path"], p["value"]) for p in params],
+                         [("limit", "what is too much", 10), ("unused", "what nobody reads", 1 << 32)])
+        self.assertEqual(params[0]["site"]["line"], 4)
+
+    def test_values(self):
+        memory = Memory()
+        memory.put(0x100, "Q", 11)
+        detector = self.build("alarms.c")
+        self.assertEqual(detector.run(memory, self.raised, name="params").rows, [(10, 5), ()])
+        self.assertEqual(detector.run(memory, {**self.raised, ("param", "limit", "what is too much"): 21},
+                                      name="params").rows, [(21, 10)])
 
 
 class Types(Case):

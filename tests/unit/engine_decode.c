@@ -13,6 +13,9 @@ struct seen {
 	uint32_t flags;
 	enum gs_record_kind kind;
 	enum gs_severity severity;
+	enum gs_state state;
+	char alarm[16];
+	uint64_t key, lasted_ns;
 	uint64_t time_ns, wall_ns, run;
 	bool cut, fault;
 };
@@ -35,6 +38,10 @@ static void see(void *arg, const struct gs_record *record)
 	seen->count++;
 	seen->kind = record->kind;
 	seen->severity = record->severity;
+	seen->state = record->state;
+	snprintf(seen->alarm, sizeof(seen->alarm), "%s", record->alarm);
+	seen->key = record->key;
+	seen->lasted_ns = record->lasted_ns;
 	seen->flags = record->flags;
 	seen->time_ns = record->time_ns;
 	seen->wall_ns = record->wall_ns;
@@ -67,6 +74,8 @@ static struct gs_fat *formats(void)
 	builder_format(&b, GS_RECORD_ROW, "pid=%d comm=%-6s at %pS.", 3);
 	builder_format(&b, GS_RECORD_FINDING, "all is lost", 0);
 	builder_format(&b, GS_RECORD_METRIC, "idle{cpu=\"%d\"}", 2);
+	builder_format(&b, GS_RECORD_ALARM, "hung: task waits: pid=%d comm=%s", 5);
+	builder_format(&b, GS_RECORD_ALARM, "hung: ", 3);
 	return builder_open(&b);
 }
 
@@ -182,6 +191,66 @@ static void rows_findings_and_metrics(void **state)
 	gs_fat_close(fat);
 }
 
+static struct gs_record_header *put_alarm(struct buffer *buffer, uint64_t state, uint32_t format)
+{
+	struct gs_record_header *header =
+		begin(buffer, GS_RECORD_ALARM, format, format == 3 ? 5 : 3);
+
+	header->severity = GS_ERROR;
+	put(buffer, state);
+	put(buffer, 77);
+	put(buffer, 1234);
+	if (format == 3) {
+		put(buffer, 42);
+		put(buffer, 2);
+		put(buffer, 'c' | 'p' << 8);
+	}
+	end(buffer, header);
+	return header;
+}
+
+static void conditions_are_findings(void **state)
+{
+	struct gs_fat *fat = formats();
+	struct buffer buffer = {};
+	struct seen seen;
+
+	(void)state;
+	put_alarm(&buffer, GS_CHANGED, 3);
+	assert_null(decode(fat, &buffer, buffer.size, &seen));
+	assert_int_equal(seen.kind, GS_RECORD_FINDING);
+	assert_int_equal(seen.severity, GS_ERROR);
+	assert_int_equal(seen.state, GS_CHANGED);
+	assert_string_equal(seen.alarm, "hung");
+	assert_int_equal(seen.key, 77);
+	assert_int_equal(seen.lasted_ns, 1234);
+	assert_string_equal(seen.text, "task waits: pid=42 comm=cp");
+	assert_int_equal(seen.pid, 42);
+	assert_string_equal(seen.comm_text, "cp");
+
+	buffer.size = 0;
+	put_alarm(&buffer, GS_CLOSED, 4);
+	assert_null(decode(fat, &buffer, buffer.size, &seen));
+	assert_int_equal(seen.state, GS_CLOSED);
+	assert_string_equal(seen.text, "");
+
+	static const uint64_t wrong[] = { GS_EVENT, GS_CLOSED + 1, UINT64_MAX };
+
+	for (size_t i = 0; i < 3; i++) {
+		buffer.size = 0;
+		put_alarm(&buffer, wrong[i], 3);
+		assert_error(decode(fat, &buffer, buffer.size, &seen), GS_ERROR_DETECTOR,
+			     "its state does not exist");
+	}
+	buffer.size = 0;
+	put_alarm(&buffer, GS_OPEN, 3)->severity = 0;
+	assert_error(decode(fat, &buffer, buffer.size, &seen), GS_ERROR_DETECTOR, "severity");
+	buffer.size = 0;
+	put_alarm(&buffer, GS_OPEN, 3)->kind = GS_RECORD_FINDING;
+	assert_error(decode(fat, &buffer, buffer.size, &seen), GS_ERROR_DETECTOR, "kind");
+	gs_fat_close(fat);
+}
+
 static void what_came_before_the_damage_is_delivered(void **state)
 {
 	struct gs_fat *fat = formats();
@@ -238,7 +307,7 @@ static void damaged_records_are_refused(void **state)
 
 	buffer.size = 0;
 	header = begin(&buffer, GS_RECORD_FINDING, 1, 0);
-	header->severity = 4;
+	header->severity = GS_CRITICAL + 1;
 	end(&buffer, header);
 	assert_error(decode(fat, &buffer, buffer.size, &seen), GS_ERROR_DETECTOR, "severity");
 	gs_fat_close(fat);
@@ -279,6 +348,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rows_findings_and_metrics),
+		cmocka_unit_test(conditions_are_findings),
 		cmocka_unit_test(what_came_before_the_damage_is_delivered),
 		cmocka_unit_test(damaged_records_are_refused),
 		cmocka_unit_test(what_follows_a_damaged_record_is_delivered),

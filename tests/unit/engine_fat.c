@@ -158,7 +158,7 @@ static void other_versions_are_named(void **state)
 	struct built built = builder_build(&b);
 
 	header_of(&built)->version = 9;
-	refuse(&built, "version 9, this program reads version 2");
+	refuse(&built, "version 9, this program reads version 3");
 }
 
 static void tables_outside_the_manifest_are_refused(void **state)
@@ -220,11 +220,13 @@ static void entries_that_refer_to_nothing_are_refused(void **state)
 	REFUSED(b.slots[0].path = UINT32_MAX);
 	REFUSED(b.slots[0].site = UINT32_MAX);
 	REFUSED(b.slots[0].kind = 6);
-	REFUSED(b.slots[0].kind = 65);
+	REFUSED(b.slots[0].kind = GS_SLOT_PARAM + 1);
+	REFUSED((b.slots[0].kind = GS_SLOT_PARAM, b.slots[0].name = 0));
 	REFUSED(b.slots[0].type_kind = 32);
 	REFUSED(b.formats[0].format = 1 << 20);
 	REFUSED(b.formats[0].kind = 0);
-	REFUSED(b.formats[0].kind = 4);
+	REFUSED(b.formats[0].kind = GS_RECORD_ALARM);
+	REFUSED(b.formats[0].kind = GS_RECORD_ALARM + 1);
 	REFUSED(b.formats[0].nargs = 3);
 	REFUSED(builder_format(&b, GS_RECORD_ROW, "%n", 1));
 	REFUSED(b.sites[0].file = UINT32_MAX);

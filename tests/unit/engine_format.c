@@ -79,6 +79,33 @@ static void metrics_begin_with_their_value(void **state)
 	format_destroy(format);
 }
 
+static void conditions_begin_with_their_table(void **state)
+{
+	struct format *format = parse("hung: waits: pid=%d %x", GS_RECORD_ALARM);
+	struct gs_error *err;
+
+	(void)state;
+	assert_string_equal(format->name, "hung");
+	assert_int_equal(format->hidden, GS_ALARM_ITEMS);
+	assert_int_equal(format->count, GS_ALARM_ITEMS + 2);
+	for (size_t i = 0; i < GS_ALARM_ITEMS; i++)
+		assert_int_equal(format->items[i].conversion, 0);
+	assert_string_equal(format->items[GS_ALARM_ITEMS].literal, "waits: pid=");
+	assert_string_equal(format->items[GS_ALARM_ITEMS].name, "pid");
+	assert_string_equal(format->items[GS_ALARM_ITEMS + 1].name, "c2");
+	format_destroy(format);
+
+	static const char *const wrong[] = {
+		"", "waits", ": waits", "hung:", "a b: waits", "%d: "
+	};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		err = format_parse(wrong[i], GS_RECORD_ALARM, &format);
+		assert_non_null(err);
+		gs_error_destroy(err);
+	}
+}
+
 static void integers_have_their_size(void **state)
 {
 	(void)state;
@@ -224,6 +251,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(columns_take_their_names_from_the_format),
 		cmocka_unit_test(metrics_begin_with_their_value),
+		cmocka_unit_test(conditions_begin_with_their_table),
 		cmocka_unit_test(integers_have_their_size),
 		cmocka_unit_test(characters_and_pointers),
 		cmocka_unit_test(doubles),

@@ -152,6 +152,17 @@ static void fields_are_found_where_the_kernel_has_them(void **state)
 		assert_int_equal(k->slots[i], expected[i]);
 }
 
+static void parameters_have_their_defaults(void **state)
+{
+	struct kernel *k = *state;
+
+	builder_slot(&k->b, GS_SLOT_PARAM, 0, "limit_ms", "how long")->local_value = UINT64_MAX;
+	builder_slot(&k->b, GS_SLOT_PARAM, 0, "count", "how many")->local_value = 3;
+	resolve_all(k);
+	assert_int_equal(k->slots[0], UINT64_MAX);
+	assert_int_equal(k->slots[1], 3);
+}
+
 static void anonymous_members_are_looked_through(void **state)
 {
 	struct kernel *k = *state;
@@ -463,6 +474,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(fields_are_found_where_the_kernel_has_them),
+		TEST(parameters_have_their_defaults),
 		TEST(anonymous_members_are_looked_through),
 		TEST(flexible_arrays_have_any_index),
 		TEST(bit_fields_are_loaded_and_shifted),

@@ -13,7 +13,7 @@
 
 #include <gpusentinel/engine.h>
 
-enum { COUNTER, ENDLESS, FLOOD, FAULTY, READER, PARALLEL };
+enum { COUNTER, ENDLESS, FLOOD, FAULTY, READER, PARALLEL, LIMITED };
 
 static uint8_t ram[3 * 4096] __attribute__((aligned(4096)));
 static uint64_t present[1];
@@ -99,6 +99,11 @@ static struct gs_detector *add(struct gs_engine *engine, size_t index,
 	if (err)
 		fail_msg("%s", err->message);
 	return detector;
+}
+
+static void see_first(void *arg, const struct gs_record *record)
+{
+	__atomic_store_n((uint64_t *)arg, record->items[0].u, __ATOMIC_RELEASE);
 }
 
 static void run(struct gs_detector *detector, struct seen *seen)
@@ -309,6 +314,54 @@ static void what_the_kernel_lacks_refuses_the_detector(void **state)
 	gs_engine_destroy(engine);
 }
 
+static void parameters_are_set_while_detectors_run(void **state)
+{
+	struct gs_engine *engine = engine_create(), *other = engine_create();
+	struct gs_detector *detector = add(engine, LIMITED, (struct gs_detector_options){});
+	struct gs_detector *twin = add(engine, COUNTER, (struct gs_detector_options){});
+	struct gs_detector *stranger = add(other, LIMITED, (struct gs_detector_options){});
+	struct gs_param_info param;
+	struct seen seen;
+	uint64_t value;
+
+	(void)state;
+	assert_int_equal(gs_fat_param_count(fat), 1);
+	gs_fat_param_info(fat, 0, &param);
+	assert_string_equal(param.name, "limit");
+	assert_string_equal(param.description, "how much");
+	assert_int_equal(param.value, 7);
+	gs_fat_param_info(fat, 1, &param);
+	assert_null(param.name);
+
+	run(detector, &seen);
+	assert_string_equal(seen.text, "limit=7");
+	assert_null(gs_detector_set_param(detector, "limit", UINT64_MAX));
+	run(detector, &seen);
+	assert_string_equal(seen.text, "limit=18446744073709551615");
+	// All of the file's detectors share it, and no other engine's.
+	assert_null(gs_detector_get_param(twin, "limit", &value));
+	assert_int_equal(value, UINT64_MAX);
+	run(stranger, &seen);
+	assert_string_equal(seen.text, "limit=7");
+
+	struct gs_error *err = gs_detector_set_param(detector, "limits", 1);
+
+	assert_non_null(err);
+	assert_int_equal(err->code, GS_ERROR_USAGE);
+	assert_string_equal(err->message, "detector limited has no parameter limits");
+	gs_error_destroy(err);
+
+	gs_engine_remove(engine, twin);
+	assert_null(gs_engine_start(engine, see_first, &value));
+	for (uint64_t wanted = 1000; wanted < 1010; wanted++) {
+		assert_null(gs_detector_set_param(detector, "limit", wanted));
+		while (__atomic_load_n(&value, __ATOMIC_ACQUIRE) != wanted)
+			usleep(1000);
+	}
+	gs_engine_destroy(engine);
+	gs_engine_destroy(other);
+}
+
 static void unknown_engines_are_named(void **state)
 {
 	struct gs_engine *engine;
@@ -421,6 +474,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(absent_pages_are_asked_for),
 		cmocka_unit_test(parallel_detectors_run_on_one_thread),
 		cmocka_unit_test(what_the_kernel_lacks_refuses_the_detector),
+		cmocka_unit_test(parameters_are_set_while_detectors_run),
 		cmocka_unit_test(unknown_engines_are_named),
 		cmocka_unit_test(the_cpu_stands_in_for_a_missing_gpu),
 		cmocka_unit_test(detectors_run_on_their_periods),

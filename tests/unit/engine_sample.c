@@ -16,8 +16,16 @@ ENTRY void gs_run_flood(struct gs_ctx *ctx);
 ENTRY void gs_run_faulty(struct gs_ctx *ctx);
 ENTRY void gs_run_reader(struct gs_ctx *ctx);
 ENTRY void gs_run_parallel(struct gs_ctx *ctx);
+ENTRY void gs_run_limited(struct gs_ctx *ctx);
 
-enum { FORMAT_COUNTER, FORMAT_FLOOD, FORMAT_FAULTY, FORMAT_READER, FORMAT_PARALLEL };
+enum {
+	FORMAT_COUNTER,
+	FORMAT_FLOOD,
+	FORMAT_FAULTY,
+	FORMAT_READER,
+	FORMAT_PARALLEL,
+	FORMAT_LIMITED
+};
 enum { SITE_NONE, SITE_LOOP };
 
 static uint64_t runs;
@@ -93,6 +101,17 @@ void gs_run_parallel(struct gs_ctx *ctx)
 	gs_rt_end_run(ctx);
 }
 
+void gs_run_limited(struct gs_ctx *ctx)
+{
+	const volatile uint64_t *slots = (const uint64_t *)ctx->slots;
+
+	gs_rt_begin_run(ctx);
+	gs_rt_begin(ctx, GS_RECORD_ROW, 0, FORMAT_LIMITED, 1);
+	gs_rt_arg(ctx, slots[1]);
+	gs_rt_end(ctx);
+	gs_rt_end_run(ctx);
+}
+
 // Never compiled: what stands in for a driver runs the functions above.
 __attribute__((section(GS_FAT_PTX_SECTION), used)) static const char ptx[] = "// sample";
 
@@ -100,14 +119,15 @@ struct strings {
 	char empty[1], file[16], counter[8], counter_fn[16], endless[8], endless_fn[16], flood[8],
 		flood_fn[16], faulty[8], faulty_fn[16], reader[8], reader_fn[16],
 		counter_format[16], flood_format[16], faulty_format[16], reader_format[16],
-		symbol[16], parallel[16], parallel_fn[16], parallel_format[16];
+		symbol[16], parallel[16], parallel_fn[16], parallel_format[16], limited[16],
+		limited_fn[16], limited_format[16], limit[16], description[16];
 };
 
 struct manifest {
 	struct gs_fat_header header;
-	struct gs_fat_detector detectors[6];
-	struct gs_fat_slot slots[1];
-	struct gs_fat_format formats[5];
+	struct gs_fat_detector detectors[7];
+	struct gs_fat_slot slots[2];
+	struct gs_fat_format formats[6];
 	struct gs_fat_site sites[2];
 	struct strings strings;
 };
@@ -127,9 +147,9 @@ __attribute__((section(GS_FAT_SECTION), used, aligned(8))) static const struct m
 		.magic = { 'G', 'S', 'F', 'A', 'T', '\r', '\n', '\032' },
 		.version = GS_FAT_VERSION,
 		.size = sizeof(struct manifest),
-		.detectors = TABLE(detectors, 6),
-		.slots = TABLE(slots, 1),
-		.formats = TABLE(formats, 5),
+		.detectors = TABLE(detectors, 7),
+		.slots = TABLE(slots, 2),
+		.formats = TABLE(formats, 6),
 		.sites = TABLE(sites, 2),
 		.loads = TABLE(sites, 0),
 		.strings = TABLE(strings, sizeof(struct strings)),
@@ -139,14 +159,20 @@ __attribute__((section(GS_FAT_SECTION), used, aligned(8))) static const struct m
 		DETECTOR(reader),
 		{ .name = STRING(parallel), .function = STRING(parallel_fn), .period_us = 5000,
 		  .threads = 32, .blocks = 2, .budget = 50 },
+		DETECTOR(limited),
 	},
-	.slots = { { .kind = GS_SLOT_SYMBOL, .name = STRING(symbol) } },
+	.slots = {
+		{ .kind = GS_SLOT_SYMBOL, .name = STRING(symbol) },
+		{ .kind = GS_SLOT_PARAM, .name = STRING(limit), .path = STRING(description),
+		  .local_value = 7 },
+	},
 	.formats = {
 		FORMAT(counter, GS_RECORD_ROW, 2),
 		FORMAT(flood, GS_RECORD_ROW, 2),
 		FORMAT(faulty, GS_RECORD_ROW, 1),
 		FORMAT(reader, GS_RECORD_FINDING, 2),
 		FORMAT(parallel, GS_RECORD_ROW, 2),
+		FORMAT(limited, GS_RECORD_ROW, 1),
 	},
 	.sites = { { .file = STRING(file) }, { .file = STRING(file), .line = 40 } },
 	.strings = {
@@ -163,5 +189,7 @@ __attribute__((section(GS_FAT_SECTION), used, aligned(8))) static const struct m
 		.symbol = "init_task",
 		.parallel = "parallel", .parallel_fn = "gs_run_parallel",
 		.parallel_format = "i=%lu run=%lu",
+		.limited = "limited", .limited_fn = "gs_run_limited",
+		.limited_format = "limit=%lu", .limit = "limit", .description = "how much",
 	},
 };
