@@ -6,9 +6,14 @@
 
 #define NSEC_PER_MSEC 1000000ULL
 
-// How late a CPU may be, and how long it must have been well for a lockup to have ended.
-#define LIMIT_NS (500 * NSEC_PER_MSEC)
-#define CLEAR_NS (1000 * NSEC_PER_MSEC)
+PARAM(limit_ms, 500, "milliseconds that a CPU may be late, or keep a task that is to make way");
+
+// Of these, a CPU each, and of a system in which nothing goes on.
+ALARMS(hard_lockup, 256, .fall_ms = 1000);
+ALARMS(soft_lockup, 256, .fall_ms = 1000);
+ALARMS(standstill, 1, .fall_ms = 1000);
+
+#define LIMIT_NS (limit_ms * NSEC_PER_MSEC)
 // Runs in a row: a single look may fall into an update of the kernel's clock, or into the moment in which a paused
 // virtual machine goes on and one of its CPUs is first.
 #define CONFIRM_RUNS 3
@@ -19,13 +24,6 @@
 #define SLEEP_MAX_NS (5000 * NSEC_PER_MSEC)
 // CONFIG_NR_CPUS of MAXSMP kernels.
 #define MAX_CPUS 8192U
-
-// From the finding that opens it to the one that ends it; times of the engine.
-struct episode {
-	bool open;
-	u64 since;
-	u64 last;
-};
 
 struct cpu {
 	// The run before was in this era of the system, and saw what follows.
@@ -44,7 +42,6 @@ struct cpu {
 	// Since it was first seen to keep a task that should make way for another: its clock, and runs.
 	u64 held_clock;
 	u32 held_runs;
-	struct episode hard, soft;
 };
 
 static struct cpu cpus[MAX_CPUS];
@@ -56,31 +53,10 @@ static u64 jiffies_seen;
 static s64 mono_seen;
 // How long nothing at all has moved.
 static u64 standstill_ns;
-static struct episode freeze;
 
 static u64 msecs(u64 ns)
 {
 	return ns / NSEC_PER_MSEC;
-}
-
-// True if it opens an episode. One that has ended for less than CLEAR_NS goes on.
-static bool episode_bad(struct episode *e, u64 now, u64 lasts_ns)
-{
-	e->last = now;
-	if (e->open)
-		return false;
-	e->open = true;
-	e->since = now - lasts_ns;
-	return true;
-}
-
-// True if it ends an episode.
-static bool episode_good(struct episode *e, u64 now)
-{
-	if (!e->open || now - e->last < CLEAR_NS)
-		return false;
-	e->open = false;
-	return true;
 }
 
 // What a CPU shows now; true if something of it has moved since the run before.
@@ -134,43 +110,33 @@ static u64 cpu_late(const struct cpu *c, s64 mono)
 	return c->next_event != KTIME_MAX && passed > patience ? passed - patience : 0;
 }
 
-static void check_hard(struct cpu *c, unsigned int cpu, u64 now, s64 mono)
+static void check_hard(struct cpu *c, unsigned int cpu, s64 mono)
 {
 	u64 late = cpu_late(c, mono);
 
-	if (late < LIMIT_NS) {
-		if (episode_good(&c->hard, now))
-			finding(INFO, "CPU %u goes on after %llu ms", cpu,
-				msecs(c->hard.last - c->hard.since));
-		return;
-	}
-	if (++c->late_runs < CONFIRM_RUNS || !episode_bad(&c->hard, now, late))
+	if (late < LIMIT_NS || ++c->late_runs < CONFIRM_RUNS)
 		return;
 
 	void *function = kthread_function(c->curr);
 
 	if (function)
-		finding(CRITICAL,
+		alarm_lasting(
+			hard_lockup, cpu, late, CRITICAL,
 			"hard lockup: cpu=%u has taken no timer interrupt for %llu ms, pid=%d comm=%s, a kernel "
 			"thread of %pS",
 			cpu, msecs(late), c->curr->pid, c->curr->comm, function);
 	else
-		finding(CRITICAL,
+		alarm_lasting(
+			hard_lockup, cpu, late, CRITICAL,
 			"hard lockup: cpu=%u has taken no timer interrupt for %llu ms, pid=%d comm=%s",
 			cpu, msecs(late), c->curr->pid, c->curr->comm);
 }
 
-static void check_soft(struct cpu *c, unsigned int cpu, u64 now)
+static void check_soft(struct cpu *c, unsigned int cpu)
 {
 	u64 held = c->clock > c->held_clock ? c->clock - c->held_clock : 0;
 
-	if (c->idle || c->held_runs < CONFIRM_RUNS || held < LIMIT_NS) {
-		if (episode_good(&c->soft, now))
-			finding(INFO, "CPU %u goes on after %llu ms", cpu,
-				msecs(c->soft.last - c->soft.since));
-		return;
-	}
-	if (!episode_bad(&c->soft, now, held))
+	if (c->idle || c->held_runs < CONFIRM_RUNS || held < LIMIT_NS)
 		return;
 
 	unsigned int waiting = per_cpu_ptr(&runqueues, cpu)->nr_running;
@@ -178,12 +144,14 @@ static void check_soft(struct cpu *c, unsigned int cpu, u64 now)
 
 	waiting -= waiting > 0;
 	if (function)
-		finding(WARNING,
+		alarm_lasting(
+			soft_lockup, cpu, held, WARNING,
 			"soft lockup: cpu=%u has not changed tasks for %llu ms, waiting=%u, pid=%d comm=%s, a kernel "
 			"thread of %pS",
 			cpu, msecs(held), waiting, c->curr->pid, c->curr->comm, function);
 	else
-		finding(WARNING,
+		alarm_lasting(
+			soft_lockup, cpu, held, WARNING,
 			"soft lockup: cpu=%u has not changed tasks for %llu ms, waiting=%u, pid=%d comm=%s",
 			cpu, msecs(held), waiting, c->curr->pid, c->curr->comm);
 }
@@ -212,28 +180,24 @@ static bool system_stands(unsigned int *ret)
 	return due;
 }
 
-static void check_freeze(u64 now)
+static void check_standstill(void)
 {
 	unsigned int cpu = 0;
 
-	if (!system_stands(&cpu)) {
-		if (episode_good(&freeze, now))
-			finding(INFO, "the system goes on after %llu ms",
-				msecs(freeze.last - freeze.since));
-		return;
-	}
-	if (!episode_bad(&freeze, now, standstill_ns))
+	if (!system_stands(&cpu))
 		return;
 
 	const struct task_struct *curr = cpus[cpu & (MAX_CPUS - 1)].curr;
 
 	if (on_hypervisor())
-		finding(WARNING,
+		alarm_lasting(
+			standstill, 0, standstill_ns, WARNING,
 			"system stands still: for %llu ms no CPU has done anything, cpu=%u pid=%d comm=%s; a frozen "
 			"kernel, or the hypervisor has paused this virtual machine",
 			msecs(standstill_ns), cpu, curr->pid, curr->comm);
 	else
-		finding(CRITICAL,
+		alarm_lasting(
+			standstill, 0, standstill_ns, CRITICAL,
 			"system stands still: for %llu ms no CPU has done anything, cpu=%u pid=%d comm=%s",
 			msecs(standstill_ns), cpu, curr->pid, curr->comm);
 }
@@ -280,13 +244,15 @@ DETECTOR(lockup, .description = "CPUs and systems that stand still", .period_ms 
 
 		if (!cpumask_test_cpu(cpu, __cpu_online_mask)) {
 			c->era = 0;
-			c->hard.open = c->soft.open = false;
 			continue;
 		}
 		if (progress && clock_stuck && !c->moved)
 			c->others_ns += step;
-		check_hard(c, cpu, now, mono);
-		check_soft(c, cpu, now);
+		check_hard(c, cpu, mono);
+		check_soft(c, cpu);
 	}
-	check_freeze(now);
+	check_standstill();
+	alarms_end(hard_lockup);
+	alarms_end(soft_lockup);
+	alarms_end(standstill);
 }

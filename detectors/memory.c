@@ -3,13 +3,15 @@
 #include <gpusentinel/detector.h>
 #include <gpusentinel/kernel.h>
 
-// Percent of MemTotal: below WARN and CRIT a finding, above CLEAR the next one may come. Below
-// WATCH the largest process is remembered, since it may be gone when the OOM killer's work is
-// seen.
+PARAM(warn_percent, 10, "percent of MemTotal: less MemAvailable is a warning");
+PARAM(critical_percent, 5, "percent of MemTotal: less MemAvailable is critical");
+PARAM(clear_percent, 15, "percent of MemTotal: with more MemAvailable memory is no longer short");
+
+ALARMS(shortage, 1, .fall_ms = 500);
+
+// Percent of MemTotal: below, the largest process is remembered, since it may be gone when the OOM
+// killer's work is seen.
 #define WATCH_PERCENT 25
-#define WARN_PERCENT 10
-#define CRIT_PERCENT 5
-#define CLEAR_PERCENT 15
 
 // 5-level and 4-level paging: arch/x86/include/asm/pgtable_64_types.h.
 #define VMALLOC_SIZE_TB_L5 12800UL
@@ -26,7 +28,7 @@ struct eater {
 };
 
 static struct eater largest;
-static enum severity reported;
+static bool is_short;
 static unsigned long seen_oom_kills;
 
 #define show_val_kb(name, pages) row(name "=%lu", (unsigned long)(pages) << (PAGE_SHIFT - 10))
@@ -338,25 +340,16 @@ static void check_oom_kills(const struct eater *victim)
 static void check_available(const struct meminfo *i, const struct eater *most)
 {
 	unsigned long percent = i->total / 100;
-	enum severity severity = 0;
 
-	if (i->available < percent * CRIT_PERCENT)
-		severity = CRITICAL;
-	else if (i->available < percent * WARN_PERCENT)
-		severity = WARNING;
-
-	if (severity > reported) {
-		reported = severity;
-		finding(severity,
-			"memory is short: available_kb=%lu of total_kb=%lu, "
-			"largest process: pid=%d comm=%s rss_kb=%lu",
-			i->available << (PAGE_SHIFT - 10), i->total << (PAGE_SHIFT - 10), most->pid,
-			most->comm, most->rss << (PAGE_SHIFT - 10));
-	} else if (reported && i->available > percent * CLEAR_PERCENT) {
-		reported = 0;
-		finding(INFO, "memory is no longer short: available_kb=%lu of total_kb=%lu",
-			i->available << (PAGE_SHIFT - 10), i->total << (PAGE_SHIFT - 10));
-	}
+	is_short = i->available <
+		   percent * (is_short ? max(clear_percent, warn_percent) : warn_percent);
+	if (is_short)
+		alarm(shortage, 0, i->available < percent * critical_percent ? CRITICAL : WARNING,
+		      "memory is short: available_kb=%lu of total_kb=%lu, "
+		      "largest process: pid=%d comm=%s rss_kb=%lu",
+		      i->available << (PAGE_SHIFT - 10), i->total << (PAGE_SHIFT - 10), most->pid,
+		      most->comm, most->rss << (PAGE_SHIFT - 10));
+	alarms_end(shortage);
 }
 
 DETECTOR(memory, .description = "/proc/meminfo, and who eats the memory", .period_ms = 200)
@@ -364,13 +357,14 @@ DETECTOR(memory, .description = "/proc/meminfo, and who eats the memory", .perio
 	unsigned long kills = vm_events(bpf_core_enum_value(enum vm_event_item, OOM_KILL));
 	struct eater most = {}, victim = {};
 	struct meminfo i;
-	bool killed = false;
+	bool killed = false, watch;
 
 	meminfo_proc_show(&i);
-	if (i.available < i.total / 100 * WATCH_PERCENT || kills != seen_oom_kills)
+	watch = is_short || i.available < i.total / 100 * max(WATCH_PERCENT, warn_percent);
+	if (watch || kills != seen_oom_kills)
 		killed = find_eaters(&most, &victim);
 	check_oom_kills(killed ? &victim : NULL);
-	if (i.available < i.total / 100 * WATCH_PERCENT)
+	if (watch)
 		largest = most;
 	check_available(&i, &most);
 }

@@ -119,6 +119,10 @@ class Form(Case):
             self.assertIsNone(detector["lacks"])
         self.assertRegex(self.output("list"), r"(?m)^processes +\d+ ms +\d+ +\d+ yes +\S")
         self.assertEqual([d["name"] for d in self.json("list", "memory", "log")], ["memory", "log"])
+        self.assertRegex(self.output("list", "memory"), r"(?m)^memory\.warn_percent +10 percent of ")
+        self.assertIn({"name": "warn_percent", "default": 10,
+                       "description": "percent of MemTotal: less MemAvailable is a warning"},
+                      self.json("list", "memory")[0]["params"])
         # Not known unless a GPU is asked.
         self.assertIsNone(self.json("-e", "cpu", "list", "--residency", "log")[0]["registers"])
         self.assertRegex(self.output("-e", "cpu", "list", "--residency", "log"),
@@ -130,6 +134,21 @@ UNPROTECTED = r"(gpusentinel: when memory runs out here, [^\n]*\n)?"
 
 
 class Run(Case):
+    def test_parameters(self):
+        args = ("-e", "cpu", "run", "--once", "memory")
+        self.assertEqual(self.output(*args), "")
+        self.assertRegex(self.output(*args, "-p", "memory.warn_percent=100"),
+                         r"\A\S+ \S+ WARNING  memory: memory is short: [^\n]*\n\Z")
+        found = json.loads(self.output(*args, "--json", "-p", "memory.warn_percent=0x64",
+                                       "-p", "memory.critical_percent=100"))
+        self.assertEqual((found["severity"], found["state"], found["alarm"], found["key"], found["lasted_ns"]),
+                         ("critical", "open", "shortage", 0, 0))
+        for says, param in (("detector memory has no parameter foo", "memory.foo=1"),
+                            ("no detector log is run", "log.foo=1")):
+            result = run(*args, "-p", param)
+            self.assertEqual((result.returncode, result.stdout), (2, ""))
+            self.assertRegex(result.stderr, rf"\Agpusentinel: [^\n]*{says}\n\Z")
+
     def test_once(self):
         result = run("-e", "cpu", "run", "--once", "--rows", "--json", "processes")
         self.assertEqual(result.returncode, 0, result.stderr)
