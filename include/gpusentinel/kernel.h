@@ -29,5 +29,6 @@
 #include <gpusentinel/kernel/sched.h>
 #include <gpusentinel/kernel/system.h>
 #include <gpusentinel/kernel/time.h>
+#include <gpusentinel/kernel/xarray.h>
 
 #endif
