@@ -25,10 +25,12 @@
 #include <gpusentinel/kernel/mm.h>
 #include <gpusentinel/kernel/module.h>
 #include <gpusentinel/kernel/patching.h>
+#include <gpusentinel/kernel/pid.h>
 #include <gpusentinel/kernel/printk.h>
 #include <gpusentinel/kernel/sched.h>
 #include <gpusentinel/kernel/system.h>
 #include <gpusentinel/kernel/time.h>
 #include <gpusentinel/kernel/xarray.h>
+#include <gpusentinel/kernel/xarray_gather.h>
 
 #endif

@@ -7,6 +7,7 @@ import pickle
 import struct
 import subprocess
 import tempfile
+import threading
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -101,7 +102,8 @@ class Context(ctypes.Structure):
         ("walks", ctypes.c_uint64), ("stop", ctypes.c_uint32), ("stop_site", ctypes.c_uint32),
         ("now_ns", ctypes.c_uint64), ("run", ctypes.c_uint64), ("threads", ctypes.c_uint32),
         ("blocks", ctypes.c_uint32), ("fault_fn", ctypes.c_uint64), ("fault_arg", ctypes.c_uint64),
-        ("block", ctypes.c_uint64), ("shared", ctypes.c_uint64), ("private", ctypes.c_uint64 * 64),
+        ("block", ctypes.c_uint64), ("shared", ctypes.c_uint64), ("thread_index", ctypes.c_uint32),
+        ("segment_hint", ctypes.c_uint32), ("private", ctypes.c_uint64 * 64),
     ]
 
 
@@ -175,16 +177,31 @@ def decode(manifest, out):
 
 
 class Result:
-    def __init__(self, context, records, raw):
+    """Of all threads: what the first one says, but for sums, and the first stop."""
+
+    def __init__(self, contexts, records, raw):
         self.raw = raw
-        for name in ("stop", "stop_site", "faults", "fault_address", "out_lost", "budget"):
-            setattr(self, name, getattr(context, name))
+        stopped = next((c for c in contexts if c.stop != STOP_NONE), contexts[0])
+        self.stop, self.stop_site = stopped.stop, stopped.stop_site
+        self.faults = sum(c.faults for c in contexts)
+        self.out_lost = sum(c.out_lost for c in contexts)
+        self.fault_address, self.budget = contexts[0].fault_address, contexts[0].budget
         self.records = records
         # Most tests are about rows alone.
         self.rows = [r[2:] for r in records if r[0] == 1]
 
 
-def _run(path, manifest, name, memory, slots, budget, runs, out_size, steps):
+def _run_block(function, contexts):
+    """All threads of a block, each with its context; a call of C lets the others go on."""
+    threads = [threading.Thread(target=function, args=(ctypes.addressof(context),)) for context in contexts[1:]]
+    for thread in threads:
+        thread.start()
+    function(ctypes.addressof(contexts[0]))
+    for thread in threads:
+        thread.join()
+
+
+def _run(path, manifest, name, memory, slots, budget, runs, out_size, steps, count):
     library = ctypes.CDLL(path)
     pages = mmap.mmap(-1, len(memory.data) + mmap.PAGESIZE)
     pages[:len(memory.data)] = bytes(memory.data)
@@ -197,7 +214,7 @@ def _run(path, manifest, name, memory, slots, budget, runs, out_size, steps):
     gs_map = Map(direct_base=DIRECT, direct_size=len(memory.data), levels=4, segment_count=1,
                  phys_mask=0x000FFFFFFFFFF000, root_phys=1 << 40, segments=ctypes.addressof(segment))
     values = (ctypes.c_uint64 * (len(slots) + 1))(*slots)
-    out = ctypes.create_string_buffer(out_size)
+    outs = [ctypes.create_string_buffer(out_size) for _ in range(count)]
     # struct gs_block, with room to spare.
     block = ctypes.create_string_buffer(1 << 20)
     results = []
@@ -205,15 +222,18 @@ def _run(path, manifest, name, memory, slots, budget, runs, out_size, steps):
         now_ns, changes = steps[run] if steps else (12345, {})
         for offset, value in changes.items():
             struct.pack_into("<Q", pages, offset, value)
-        context = Context(map=ctypes.addressof(gs_map), slots=ctypes.addressof(values),
-                          out=ctypes.addressof(out), out_size=out_size, budget=budget, now_ns=now_ns,
-                          run=run, threads=1, blocks=1, block=ctypes.addressof(block))
+        contexts = [Context(map=ctypes.addressof(gs_map), slots=ctypes.addressof(values),
+                            out=ctypes.addressof(out), out_size=out_size, budget=budget, now_ns=now_ns,
+                            run=run, threads=count, blocks=1, block=ctypes.addressof(block))
+                    for out in outs]
+        for i, context in enumerate(contexts):
+            context.thread_index = i
         function = getattr(library, "gs_run_" + name)
         function.argtypes = [ctypes.c_void_p]
         function.restype = None
-        function(ctypes.addressof(context))
-        raw = out.raw[:context.out_used]
-        results.append(Result(context, decode(manifest, raw), raw))
+        _run_block(function, contexts)
+        raw = b"".join(out.raw[:context.out_used] for out, context in zip(outs, contexts))
+        results.append(Result(contexts, decode(manifest, raw), raw))
     return results
 
 
@@ -239,8 +259,10 @@ class Detector:
         assert not unused, f"no such slots: {unused} in {self.manifest.slots}"
         return values
 
-    def run(self, memory=None, slots=None, name=None, budget=100000, runs=1, out_size=1 << 20, steps=None):
-        """Run in a child process, so that a crash is a result; the last run's Result, or all.
+    def run(self, memory=None, slots=None, name=None, budget=100000, runs=1, out_size=1 << 20, steps=None,
+            threads=1):
+        """Run in a child process, so that a crash is a result; the last run's Result, or all. Records of several
+        threads come thread by thread.
 
         steps: for each run the engine's time, and words of memory that change before it.
         """
@@ -253,7 +275,7 @@ class Detector:
         if pid == 0:
             try:
                 results = _run(self.path, self.manifest, name, memory, values, budget, runs, out_size,
-                               steps)
+                               steps, threads)
                 with os.fdopen(writer, "wb") as f:
                     pickle.dump(results, f)
                 os._exit(0)

@@ -102,6 +102,15 @@ struct list_head {
 	     ((pos) = list_entry(__node, typeof(*(pos)), member), true); \
 	     __node = __node->next)
 
+/** A list with one pointer as its head, which ends in NULL. include/linux/types.h */
+struct hlist_node {
+	struct hlist_node *next;
+} __kernel_type;
+
+struct hlist_head {
+	struct hlist_node *first;
+} __kernel_type;
+
 /** Highest set bit of a 32-bit word, from 1; 0 for 0. */
 static __always_inline int fls(u32 x)
 {

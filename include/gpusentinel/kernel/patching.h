@@ -265,14 +265,6 @@ extern char ftrace_ops_assist_func[] __ksym __weak;
 extern char ftrace_graph_call[] __ksym __weak;
 extern char ftrace_graph_caller[] __ksym __weak;
 
-struct hlist_node {
-	struct hlist_node *next;
-} __kernel_type;
-
-struct hlist_head {
-	struct hlist_node *first;
-} __kernel_type;
-
 /** Functions with a trampoline of their own, as those that BPF programs are attached to. */
 struct ftrace_hash {
 	/** Binary logarithm of the number of buckets. */

@@ -97,6 +97,8 @@ struct task_struct {
 	char comm[TASK_COMM_LEN];
 	/** NULL once the task is unhashed: it is no longer in /proc. */
 	struct pid *thread_pid;
+	/** Chain the tasks of a struct pid, by enum pid_type. */
+	struct hlist_node pid_links[4];
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	struct signal_struct *signal;
