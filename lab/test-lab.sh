@@ -148,6 +148,28 @@ locks_up_for_a_while()
 	run true
 }
 
+# A command line without the lab's word, as any other machine's.
+loads_no_rootkit_elsewhere()
+{
+	local status=0
+
+	run 'sed s/gpusentinel_lab=1// /proc/cmdline >/tmp/cmdline; mount --bind /tmp/cmdline /proc/cmdline'
+	"$lab/guest" fault "$guest" rootkit --trick syscall || status=$?
+	run 'umount /proc/cmdline; [ ! -e /sys/module/lab_rootkit ]'
+	[ "$status" = 1 ] && "$lab/guest" log "$guest" | grep 'lab_rootkit: this is no guest of the lab'
+}
+
+# Out of /proc, and back.
+plays_rootkit()
+{
+	local pid
+
+	pid=$("$lab/guest" fault "$guest" rootkit --trick hide-pid | sed 's/.*pid=//')
+	run "[ ! -e /proc/$pid ]"
+	"$lab/guest" fault "$guest" rootkit --trick heal
+	run "[ -e /proc/$pid ] && kill -9 $pid"
+}
+
 refuses_unknown_faults()
 {
 	local status=0
@@ -208,6 +230,8 @@ if [ "$failed" = 0 ]; then
 	check "fault dstate: a kernel thread sleeps for good" makes_a_sleeper_by_module
 	check "fault oops: the guest lives" oopses
 	check "fault hardlockup --for: the guest goes on" locks_up_for_a_while
+	check "fault rootkit: refused where the kernel does not say that it is the lab's" loads_no_rootkit_elsewhere
+	check "fault rootkit: a process goes from /proc, and comes back" plays_rootkit
 	check "an unknown fault is refused" refuses_unknown_faults
 	check "fault forkbomb: as many processes as asked for" forks
 	check "sleepers: thousands of processes" makes_sleepers

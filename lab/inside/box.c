@@ -15,6 +15,7 @@ static const struct {
 	{ "stuck-writer", stuck_writer_main },
 	{ "sleepers", sleepers_main },
 	{ "work", work_main },
+	{ "victim", victim_main },
 };
 
 int main(int argc, char **argv)

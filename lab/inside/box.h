@@ -27,4 +27,7 @@ int sleepers_main(int argc, char **argv);
 /* work cpu|memory ROUNDS: a fixed amount of work, how long it took, and its median round. */
 int work_main(int argc, char **argv);
 
+/* victim: a process "lab-victim" of user 1000, for lab/rootkit; prints its pid. */
+int victim_main(int argc, char **argv);
+
 #endif

@@ -159,7 +159,7 @@ boot_main()
 		-qmp "unix:$dir/qmp-lab.sock,server=on,wait=off" \
 		-pidfile "$dir/qemu.pid" \
 		-kernel "$image" -initrd "$initramfs" \
-		-append "console=ttyS0 panic=0 random.trust_cpu=on lab.name=$guest lab.procs=$procs lab.port=$port $append"
+		-append "console=ttyS0 panic=0 random.trust_cpu=on gpusentinel_lab=1 lab.name=$guest lab.procs=$procs lab.port=$port $append"
 	if ! boot_wait "$wait"; then
 		tail -n 60 "$dir/console.log" >&2 2>/dev/null || true
 		stop_guest

@@ -17,12 +17,16 @@ fault_help()
 	  freeze      the same on all CPUs at once
 	  oops        it writes to a NULL pointer
 	  dstate      it sleeps in state D for good
+	  rootkit     what rootkits do, one trick at a time; see below
 	A guest that is locked up takes a whole CPU of this machine: stop it soon.
 	  --count N          of forkbomb
 	  --cpu N            of the module's faults; default 0
 	  --for SECONDS      end a lockup after that long; default 0: never
 	  --timeout SECONDS  exit with status 1 if the fault did not show within; default 120
+	  --trick TRICK      of rootkit
+	  --pid N            its victim
 	END
+	rootkit_help
 }
 
 # fault_wait SECONDS PATTERN FROM: wait for a console line beyond byte FROM, and print it without its stamp.
@@ -98,8 +102,9 @@ fault_hung-task()
 	fault_wait "$seconds" 'task stuck-writer:[0-9]+ blocked for more than' "$from"
 }
 
-# Loaded through the shell's channel, so that an initramfs needs no compiler.
-fault_module()
+# fault_insert NAME [PARAMETERS]: load a module of the lab, unless it is there. Through the shell's channel, so that
+# an initramfs needs no compiler.
+fault_insert()
 {
 	local config kernel release module
 
@@ -109,11 +114,16 @@ fault_module()
 	release=$(fault_sh 'uname -r')
 	[ "$release" = "$(<"$kernel/release")" ] ||
 		die "$guest: runs $release, and the cache has $(<"$kernel/release") by now; boot it anew"
-	module=$(module_build "${config%-*}" "${config##*-}")
-	fault_sh '[ -d /sys/module/lab_fault ]' || {
-		fault_sh -i 'cat >/tmp/lab_fault.ko' <"$module"
-		fault_sh 'insmod /tmp/lab_fault.ko' >&2
-	} || return 1
+	module=$(module_build "${config%-*}" "${config##*-}" "$1") || return 1
+	fault_sh "[ -d /sys/module/$1 ]" || {
+		fault_sh -i "cat >/tmp/$1.ko" <"$module"
+		fault_sh "insmod /tmp/$1.ko ${2:-}" >&2
+	}
+}
+
+fault_module()
+{
+	fault_insert lab_fault || return 1
 	fault_sh "cd /sys/module/lab_fault/parameters &&
 		echo $cpu >cpu && echo $duration >seconds && echo $fault >fault" >&2 || return 1
 	fault_wait "$seconds" "lab_fault: $fault begins" "$from"
@@ -121,12 +131,12 @@ fault_module()
 
 fault_main()
 {
-	local fault run count=1000 cpu=0 duration=0 seconds=120 from said
+	local trick='' victim=0 fault run count=1000 cpu=0 duration=0 seconds=120 from said
 
 	guest_running "${1:-}"
 	fault=${2:-}
 	case $fault in
-	panic | oom | forkbomb | hung-task) run=fault_$fault ;;
+	panic | oom | forkbomb | hung-task | rootkit) run=fault_$fault ;;
 	softlockup | hardlockup | freeze | oops | dstate) run=fault_module ;;
 	*) usage_error "\"$fault\" is no fault; 'lab/guest fault --help' shows those that exist" ;;
 	esac
@@ -138,6 +148,8 @@ fault_main()
 		--cpu) cpu=$2 ;;
 		--for) duration=$2 ;;
 		--timeout) seconds=$2 ;;
+		--trick) trick=$2 ;;
+		--pid) victim=$2 ;;
 		*) usage_error "fault: unknown option $1; see 'lab/guest fault --help'" ;;
 		esac
 		shift 2
@@ -146,6 +158,7 @@ fault_main()
 	need_number --cpu "$cpu"
 	need_number --for "$duration"
 	need_number --timeout "$seconds"
+	need_number --pid "$victim"
 	from=$(stat -c %s "$dir/console.log")
 	said=$("$run") ||
 		die "$guest: no $fault within $seconds s; see 'lab/guest log $guest'"

@@ -72,7 +72,7 @@ initramfs_build()
 	cp "$box" "$root/bin/box"
 	cp "$lab/inside/init" "$root/init"
 	chmod 755 "$root/bin/busybox" "$root/bin/box" "$root/init"
-	for name in agent procs hog forkbomb stuck-writer sleepers work; do
+	for name in agent procs hog forkbomb stuck-writer sleepers work victim; do
 		ln -s box "$root/bin/$name"
 	done
 	: >"$root/modules/order"

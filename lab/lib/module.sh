@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# The kernel module that makes faults, built for a kernel of the lab against Debian's headers for it.
+# The kernel modules that make faults and play rootkit, built for a kernel of the lab against Debian's headers for it.
 
 module_help()
 {
 	cat <<-'END'
-	usage: lab/guest module [VERSION [cloud|generic]]
+	usage: lab/guest module [VERSION [cloud|generic [lab_fault|lab_rootkit]]]
 
-	Build lab/module for a kernel and print the path of lab_fault.ko. 'lab/guest fault' does so by itself when a
-	fault needs it. The headers and modpost come from the mirror that the kernel came from, and stay in the cache;
-	the compiler is this machine's gcc.
+	Build lab/module (lab/rootkit) for a kernel and print the path of lab_fault.ko (lab_rootkit.ko). 'lab/guest
+	fault' does so by itself when a fault needs it. The headers and modpost come from the mirror that the kernel
+	came from, and stay in the cache; the compiler is this machine's gcc.
 
-	A file lab_fault.ko beside the kernel's vmlinuz is taken as it is: so a machine without
+	A file of that name beside the kernel's vmlinuz is taken as it is: so a machine without
 	headers and compiler can have one.
 	END
 }
@@ -100,23 +100,28 @@ module_headers()
 	printf '%s\n' "$final/usr/src/linux-headers-$release"
 }
 
-# module_build VERSION FLAVOUR: print the path of lab_fault.ko for a kernel of the cache.
+# module_build VERSION FLAVOUR [NAME]: print the path of a module for a kernel of the cache; default lab_fault.
 module_build()
 {
-	local kernel release headers key final build program said options=()
+	local name=${3:-lab_fault} source kernel release headers key final build program said options=()
 
+	case $name in
+	lab_fault) source=$lab/module ;;
+	lab_rootkit) source=$lab/rootkit ;;
+	*) usage_error "module: \"$name\" is not one of the lab's" ;;
+	esac
 	kernel=$(kernel_fetch "$1" "$2")
-	if [ -r "$kernel/lab_fault.ko" ]; then
-		printf '%s\n' "$kernel/lab_fault.ko"
+	if [ -r "$kernel/$name.ko" ]; then
+		printf '%s\n' "$kernel/$name.ko"
 		return
 	fi
 	release=$(<"$kernel/release")
 	need gcc make strip sha256sum
 	key=$({
-		cat "$lab"/module/* "$lab/lib/module.sh"
+		cat "$source"/* "$lab/module/kernel-cc" "$lab/lib/module.sh"
 		gcc --version
 	} | sha256sum)
-	final=$cache_root/modules/$release-${key:0:16}/lab_fault.ko
+	final=$cache_root/modules/$release-${key:0:16}/$name.ko
 	if [ -r "$final" ]; then
 		printf '%s\n' "$final"
 		return
@@ -124,7 +129,7 @@ module_build()
 	headers=$(module_headers "$1" "$release")
 	mkdir -p "$cache_root/modules"
 	build=$(mktemp -d "$cache_root/modules/.build-XXXXXX")
-	cp "$lab"/module/{Kbuild,lab_fault.c} "$build/"
+	cp "$source"/* "$build/"
 	# objtool of a newer Debian may not run here. Without it stack traces end in the module.
 	program=$headers/tools/objtool/objtool
 	[ ! -e "$program.real-x86" ] || program+=.real-x86
@@ -135,10 +140,10 @@ module_build()
 		CONFIG_DEBUG_INFO_BTF_MODULES= "${options[@]}" modules >"$build/log" 2>&1; then
 		tail -n 20 "$build/log" >&2
 		rm -rf "$build"
-		die "lab/module does not build for $release"
+		die "$name does not build for $release"
 	fi
 	mkdir -p "$(dirname "$final")"
-	strip -g -o "$build/stripped" "$build/lab_fault.ko"
+	strip -g -o "$build/stripped" "$build/$name.ko"
 	mv -f "$build/stripped" "$final"
 	rm -rf "$build"
 	printf '%s\n' "$final"
@@ -146,5 +151,5 @@ module_build()
 
 module_main()
 {
-	module_build "${1:-6.1}" "${2:-cloud}"
+	module_build "${1:-6.1}" "${2:-cloud}" "${3:-lab_fault}"
 }
