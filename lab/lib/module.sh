@@ -129,7 +129,7 @@ module_build()
 	headers=$(module_headers "$1" "$release")
 	mkdir -p "$cache_root/modules"
 	build=$(mktemp -d "$cache_root/modules/.build-XXXXXX")
-	cp "$source"/* "$build/"
+	cp "$source"/Kbuild "$source"/*.[ch] "$build/"
 	# objtool of a newer Debian may not run here. Without it stack traces end in the module.
 	program=$headers/tools/objtool/objtool
 	[ ! -e "$program.real-x86" ] || program+=.real-x86
