@@ -16,6 +16,15 @@ static const struct {
 	{ "sleepers", sleepers_main },
 	{ "work", work_main },
 	{ "victim", victim_main },
+	{ "cpu-hog", cpu_hog_main },
+	{ "rt-hog", rt_hog_main },
+	{ "leak", leak_main },
+	{ "hold", hold_main },
+	{ "thrash", thrash_main },
+	{ "fd-hog", fd_hog_main },
+	{ "socket-hog", socket_hog_main },
+	{ "port-hog", port_hog_main },
+	{ "threads", threads_main },
 };
 
 int main(int argc, char **argv)
@@ -26,6 +35,11 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(tools) / sizeof(tools[0]); i++) {
 		if (strcmp(name, tools[i].name) == 0)
 			return tools[i].main(argc, argv);
+	}
+	if (argc == 2 && strcmp(argv[1], "names") == 0) {
+		for (size_t i = 0; i < sizeof(tools) / sizeof(tools[0]); i++)
+			puts(tools[i].name);
+		return 0;
 	}
 	fprintf(stderr, "%s: not a name of this program\n", name);
 	return 2;

@@ -15,7 +15,11 @@ int procs_main(int argc, char **argv);
 /* hog: take memory until the OOM killer acts. */
 int hog_main(int argc, char **argv);
 
-/* forkbomb COUNT: double until COUNT processes exist; they stay. */
+/*
+ * forkbomb COUNT [hold [SECONDS SCRIPT]]: double until COUNT processes exist or a fork is refused; they stay. With
+ * hold, one of them takes every place that becomes free; it all ends SECONDS after a fork was refused, and SCRIPT
+ * is run.
+ */
 int forkbomb_main(int argc, char **argv);
 
 /* stuck-writer FILE: write one byte to FILE, for ever in state D if its file system is frozen. */
@@ -29,5 +33,30 @@ int work_main(int argc, char **argv);
 
 /* victim: a process "lab-victim" of user 1000, for lab/rootkit; prints its pid. */
 int victim_main(int argc, char **argv);
+
+/* cpu-hog COUNT: start COUNT processes that compute for ever. */
+int cpu_hog_main(int argc, char **argv);
+
+/* rt-hog CPU: start a process that does so on one CPU, in the real-time class. Prints its pid. */
+int rt_hog_main(int argc, char **argv);
+
+/* leak KIB-PER-SECOND [MIB]: take memory at that rate, up to an amount, and keep it. */
+int leak_main(int argc, char **argv);
+
+/* hold MIB: take that much and sleep; thrash MIB: write to it at random for ever. */
+int hold_main(int argc, char **argv);
+int thrash_main(int argc, char **argv);
+
+/*
+ * Take files (sockets, TCP connections to itself) until there are no more, print how many there are and why,
+ * and go on trying in the background.
+ * fd-hog LIMIT [unprivileged], socket-hog LIMIT: up to LIMIT, or to the system's. port-hog PORT: until ports end.
+ */
+int fd_hog_main(int argc, char **argv);
+int socket_hog_main(int argc, char **argv);
+int port_hog_main(int argc, char **argv);
+
+/* threads COUNT: one process with that many threads. */
+int threads_main(int argc, char **argv);
 
 #endif

@@ -1,32 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
+# Faults in a guest. Those of one kind are in fault_KIND.sh: a function inject_FAULT each, which makes the fault, waits
+# until it shows and prints a line about it, and a list of what they are.
+
+fault_kinds="kernel user rootkit"
 
 fault_help()
 {
+	local kind
+
 	cat <<-'END'
 	usage: lab/guest fault NAME FAULT [OPTION...]
+	       lab/guest fault NAME heal
 
-	Break the guest, and wait until it shows.
-	  panic       sysrq-c; the guest is dead from then on, its memory stays
-	  oom         a process "hog" takes all memory until the kernel kills it; the guest lives
-	  forkbomb    processes "forkbomb" fork until there are N (default 1000); they stay
-	  hung-task   "stuck-writer" writes to a frozen ext4 and stays in state D; the kernel complains after 5 s
-	By a kernel module (lab/module), in a kernel thread "lab-FAULT" that is bound to one CPU:
-	  softlockup  it spins with preemption off, while "lab-waiter" waits for that CPU
-	  hardlockup  it spins with interrupts off
-	  freeze      the same on all CPUs at once
-	  oops        it writes to a NULL pointer
-	  dstate      it sleeps in state D for good
-	  rootkit     what rootkits do, one trick at a time; see below
-	A guest that is locked up takes a whole CPU of this machine: stop it soon.
-	  --count N          of forkbomb
-	  --cpu N            of the module's faults; default 0
-	  --for SECONDS      end a lockup after that long; default 0: never
-	  --timeout SECONDS  exit with status 1 if the fault did not show within; default 120
+	Break the guest, and wait until it shows. What can be undone is undone by heal.
+	END
+	for kind in $fault_kinds; do
+		printf '\n'
+		"fault_${kind}_help"
+	done
+	cat <<-'END'
+
+	  --count N          how many, or how much; see above
+	  --cpu N            where, if it happens on one CPU; default 0
+	  --rate KIB         of leaks: how much in a second; default 8192
 	  --trick TRICK      of rootkit
 	  --pid N            its victim
+	  --for SECONDS      undo it after that long; default 0: never
+	  --timeout SECONDS  exit with status 1 if the fault did not show within; default 120
+	A guest that is locked up takes a whole CPU of this machine: stop it soon.
 	END
-	rootkit_help
 }
 
 # fault_wait SECONDS PATTERN FROM: wait for a console line beyond byte FROM, and print it without its stamp.
@@ -52,100 +55,62 @@ fault_sh()
 	(sh_main "$guest" --timeout "$seconds" "$@")
 }
 
-fault_panic()
+# fault_until DEADLINE-SECONDS COMMAND: until a command in the guest succeeds; its output.
+fault_until()
 {
-	# In the background: the command cannot report its end.
-	fault_sh 'echo 1 >/proc/sys/kernel/sysrq; (sleep 0.1; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &'
-	fault_wait "$seconds" 'end Kernel panic - not syncing' "$from" >/dev/null || return 1
-	# That line is the last; the one that says why stands before it.
-	fault_wait 1 'Kernel panic - not syncing' "$from"
+	local deadline=$((SECONDS + $1)) said
+
+	while [ "$SECONDS" -lt "$deadline" ]; do
+		if said=$(fault_sh "$2" 2>/dev/null); then
+			printf '%s\n' "$said"
+			return 0
+		fi
+		sleep 0.2
+	done
+	return 1
 }
 
-fault_oom()
+# fault_undo: what undoes the fault, lines for the guest's shell on standard input; said before the fault is made. Where
+# nothing can be forked, the shell's own commands still work: what sets limits right comes first.
+fault_undo()
 {
-	fault_sh 'echo 0 >/proc/sys/vm/panic_on_oom; hog' >/dev/null 2>&1 || true
-	fault_wait "$seconds" 'Killed process [0-9]+ \(hog\)' "$from"
+	fault_sh -i "
+		mkdir -p /run/undo && cat >/run/undo/$fault || exit 1
+		[ $duration -eq 0 ] ||
+			(sleep $duration; . /run/undo/$fault; rm -f /run/undo/$fault) </dev/null >/dev/null 2>&1 &"
 }
 
-fault_forkbomb()
+fault_heal()
 {
-	local born
-
-	born=$(fault_sh "forkbomb $count") || return 1
-	[[ $born =~ ^[0-9]+$ ]] || return 1
-	printf '%s processes named forkbomb' "$born"
-	if [ "$born" -lt "$count" ]; then
-		printf ' (fork refused more)'
-	fi
-	printf '\n'
-}
-
-fault_hung-task()
-{
-	# Expanded by the guest's shell.
-	# shellcheck disable=SC2016
 	fault_sh '
-		set -e
-		mkdir -p /run/hung
-		head -c 16777216 /dev/zero >/run/disk
-		mke2fs -F /run/disk >/dev/null 2>&1
-		loop=$(losetup -f)
-		losetup "$loop" /run/disk
-		mount -t ext4 "$loop" /run/hung
-		echo 5 >/proc/sys/kernel/hung_task_timeout_secs
-		echo -1 >/proc/sys/kernel/hung_task_warnings
-		: >/run/hung/file
-		sync
-		fsfreeze --freeze /run/hung
-		stuck-writer /run/hung/file >/dev/null 2>&1 &
-	' || return 1
-	fault_wait "$seconds" 'task stuck-writer:[0-9]+ blocked for more than' "$from"
-}
-
-# fault_insert NAME [PARAMETERS]: load a module of the lab, unless it is there. Through the shell's channel, so that
-# an initramfs needs no compiler.
-fault_insert()
-{
-	local config kernel release module
-
-	config=$(sed -n 's/^kernel=//p' "$dir/config")
-	[ -n "$config" ] || die "$guest: no module for a kernel that is not the lab's"
-	kernel=$(kernel_fetch "${config%-*}" "${config##*-}")
-	release=$(fault_sh 'uname -r')
-	[ "$release" = "$(<"$kernel/release")" ] ||
-		die "$guest: runs $release, and the cache has $(<"$kernel/release") by now; boot it anew"
-	module=$(module_build "${config%-*}" "${config##*-}" "$1") || return 1
-	fault_sh "[ -d /sys/module/$1 ]" || {
-		fault_sh -i "cat >/tmp/$1.ko" <"$module"
-		fault_sh "insmod /tmp/$1.ko ${2:-}" >&2
-	}
-}
-
-fault_module()
-{
-	fault_insert lab_fault || return 1
-	fault_sh "cd /sys/module/lab_fault/parameters &&
-		echo $cpu >cpu && echo $duration >seconds && echo $fault >fault" >&2 || return 1
-	fault_wait "$seconds" "lab_fault: $fault begins" "$from"
+		! [ -d /sys/module/lab_fault ] || echo heal >/sys/module/lab_fault/parameters/fault
+		! [ -d /sys/module/lab_rootkit ] || echo 1 >/sys/module/lab_rootkit/parameters/heal
+		for file in /run/undo/*; do
+			[ -e "$file" ] || continue
+			sh "$file" >/dev/null 2>&1
+			rm -f "$file"
+		done' || return 1
+	printf 'what could be undone is undone\n'
 }
 
 fault_main()
 {
-	local trick='' victim=0 fault run count=1000 cpu=0 duration=0 seconds=120 from said
+	local trick='' victim=0 fault run count='' cpu=0 duration=0 rate=8192 seconds=120 from said
 
 	guest_running "${1:-}"
 	fault=${2:-}
-	case $fault in
-	panic | oom | forkbomb | hung-task | rootkit) run=fault_$fault ;;
-	softlockup | hardlockup | freeze | oops | dstate) run=fault_module ;;
-	*) usage_error "\"$fault\" is no fault; 'lab/guest fault --help' shows those that exist" ;;
-	esac
+	run=inject_$fault
+	[ "$fault" != heal ] || run=fault_heal
+	if ! [[ $fault =~ ^[a-z-]+$ ]] || ! declare -F "$run" >/dev/null; then
+		usage_error "\"$fault\" is no fault; 'lab/guest fault --help' shows those that exist"
+	fi
 	shift 2
 	while [ $# -gt 0 ]; do
 		[ $# -ge 2 ] || usage_error "fault: $1 wants a value; see 'lab/guest fault --help'"
 		case $1 in
 		--count) count=$2 ;;
 		--cpu) cpu=$2 ;;
+		--rate) rate=$2 ;;
 		--for) duration=$2 ;;
 		--timeout) seconds=$2 ;;
 		--trick) trick=$2 ;;
@@ -154,8 +119,9 @@ fault_main()
 		esac
 		shift 2
 	done
-	need_number --count "$count"
+	[ -z "$count" ] || need_number --count "$count"
 	need_number --cpu "$cpu"
+	need_number --rate "$rate"
 	need_number --for "$duration"
 	need_number --timeout "$seconds"
 	need_number --pid "$victim"

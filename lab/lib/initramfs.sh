@@ -67,12 +67,13 @@ initramfs_build()
 	fi
 	mkdir -p "$cache_root/initramfs"
 	root=$(mktemp -d "$cache_root/initramfs/.build-XXXXXX")
+	chmod 755 "$root"
 	mkdir -p "$root"/{bin,modules,dev}
 	cp "$busybox" "$root/bin/busybox"
 	cp "$box" "$root/bin/box"
 	cp "$lab/inside/init" "$root/init"
 	chmod 755 "$root/bin/busybox" "$root/bin/box" "$root/init"
-	for name in agent procs hog forkbomb stuck-writer sleepers work victim; do
+	for name in $("$box" names); do
 		ln -s box "$root/bin/$name"
 	done
 	: >"$root/modules/order"

@@ -2,25 +2,25 @@
 # shellcheck shell=bash
 # What rootkits do, by lab/rootkit: a module that loads in guests of the lab alone.
 
-rootkit_help()
+fault_rootkit_help()
 {
 	cat <<-'END'
-
-	Tricks of rootkit, by lab/rootkit. Hooks count calls and pass them on.
-	  hide-task     takes a process off the list of tasks
-	  hide-pid      takes its pid out of the IDR: it is no longer in /proc
-	  hide-module   takes the module itself off the list of modules
-	  syscall       an entry of the system-call table leads to the module
-	  text          one byte of the kernel's text is another one
-	  ftrace, kprobe, netfilter, notifier, timer
-	                hooks that the kernel offers
-	  fops          the operations of the directory /proc are a table of the module
-	  fops-outside  the read function of /dev/null is in memory that is no module's
-	  proto         the shutdown function of TCP is the module's
-	  cred          a process is user 0 with all capabilities, written over its credentials
-	  cred-caps     it has all capabilities
-	  cred-init     it uses the kernel's own credentials
-	  heal          undoes all of them
+	What rootkits do, by a module (lab/rootkit):
+	  rootkit       one of these tricks, by --trick; hooks count calls and pass them on
+	    hide-task     takes a process off the list of tasks
+	    hide-pid      takes its pid out of the IDR: it is no longer in /proc
+	    hide-module   takes the module itself off the list of modules
+	    syscall       an entry of the system-call table leads to the module
+	    text          one byte of the kernel's text is another one
+	    ftrace, kprobe, netfilter, notifier, timer
+	                  hooks that the kernel offers
+	    fops          the operations of the directory /proc are a table of the module
+	    fops-outside  the read function of /dev/null is in memory that is no module's
+	    proto         the shutdown function of TCP is the module's
+	    cred          a process is user 0 with all capabilities, written over its credentials
+	    cred-caps     it has all capabilities
+	    cred-init     it uses the kernel's own credentials
+	    heal          undoes all of them
 	The process is one named "lab-victim"; without --pid it is started.
 	END
 }
@@ -41,7 +41,7 @@ rootkit_insert()
 	fault_insert lab_rootkit "addresses=${found#,}"
 }
 
-fault_rootkit()
+inject_rootkit()
 {
 	local state parameters=/sys/module/lab_rootkit/parameters
 
