@@ -75,10 +75,12 @@ GS_CONVERGENT void gs_rt_block_meet(struct gs_ctx *ctx)
 	__nvvm_barrier_sync(0);
 #else
 	struct gs_block *block = gs_rt_block(ctx);
-	uint64_t round = gs_atomic_add(&block->met, 1) / ctx->threads;
+	uint64_t met = gs_atomic_add(&block->met, 1) + 1, round = (met - 1) / ctx->threads;
 
-	while (gs_atomic_load(&block->met) / ctx->threads == round)
-		gs_pause(0);
+	if (met % ctx->threads == 0)
+		gs_wake_all(&block->met);
+	while ((met = gs_atomic_load(&block->met)) / ctx->threads == round)
+		gs_wait_while(&block->met, met);
 #endif
 }
 

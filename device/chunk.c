@@ -65,6 +65,7 @@ __attribute__((noinline, cold)) bool gs_rt_grow(struct gs_ctx *ctx, uint32_t byt
 	else
 		ctx->first_chunk = (uint64_t)chunk;
 	ctx->chunk = (uint64_t)chunk;
+	ctx->chunks++;
 	for (uint32_t i = 0; i < begun / 8; i++)
 		((chunk_word *)(chunk + 1))[i] = from[i];
 	ctx->out = (uint64_t)(chunk + 1);

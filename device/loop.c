@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The loop of a detector that runs by itself. llview emits, for each detector,
 //
-//	while (gs_rt_loop_begin(&ctx, shared, control)) {
-//		run;
+//	while ((go = gs_rt_loop_begin(&ctx, shared, control)) != GS_LOOP_RETURN) {
+//		if (go == GS_LOOP_RUN)
+//			run;
 //		gs_rt_loop_end(&ctx, control);
 //	}
 //
@@ -121,9 +122,42 @@ __attribute__((noinline)) uint32_t gs_rt_loop_begin(struct gs_ctx *ctx, struct g
 	}
 	gs_rt_meet(ctx, control);
 	if (!gs_atomic_load(&control->go))
-		return 0;
+		return GS_LOOP_RETURN;
 	gs_rt_enter(ctx, shared);
-	return 1;
+	if (!control->solo)
+		return GS_LOOP_RUN;
+	if (ctx->thread_index)
+		return GS_LOOP_HELP;
+	// To the detector there is no other.
+	ctx->threads = 1;
+	return GS_LOOP_RUN;
+}
+
+// What one thread found is shared out among the helpers, so many chunks in a row to each.
+static void share_out(struct gs_ctx *ctx, uint32_t solo)
+{
+	struct gs_block GS_SHARED *block = gs_rt_block(ctx);
+
+	if (!ctx->thread_index) {
+		ctx->threads = solo;
+		block->shared[0] = ctx->first_chunk;
+		block->shared[1] = ctx->chunks;
+	}
+	gs_rt_block_meet(ctx);
+
+	uint64_t at = block->shared[0], chunks = block->shared[1];
+	uint64_t share = (chunks + solo - 1) / solo;
+	uint64_t first = ctx->thread_index * share;
+	const struct gs_ctx *shared = (const struct gs_ctx *)ctx->shared;
+
+	ctx->first_chunk = 0;
+	ctx->chunks = 0;
+	if (first >= chunks)
+		return;
+	for (uint64_t i = 0; i < first; i++)
+		at = shared->out + ((const struct gs_chunk *)at)->next;
+	ctx->first_chunk = at;
+	ctx->chunks = chunks - first < share ? chunks - first : share;
 }
 
 __attribute__((noinline)) void gs_rt_loop_end(struct gs_ctx *ctx, struct gs_control *control)
@@ -131,7 +165,10 @@ __attribute__((noinline)) void gs_rt_loop_end(struct gs_ctx *ctx, struct gs_cont
 	struct gs_ctx *shared = (struct gs_ctx *)ctx->shared;
 	uint64_t lost = 0;
 
-	gs_rt_leave(ctx);
+	if (!control->solo || !ctx->thread_index)
+		gs_rt_leave(ctx);
+	if (control->solo)
+		share_out(ctx, control->solo);
 	if (gs_rt_in_chunks(ctx))
 		gs_rt_publish(ctx, control);
 	else

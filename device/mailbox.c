@@ -40,7 +40,7 @@ static void enter_chunk(struct gs_mailbox_cursor *cursor, uint64_t address)
 
 	cursor->at = address + sizeof(*chunk);
 	cursor->end = cursor->at + chunk->used;
-	cursor->next = chunk->next;
+	cursor->next = --cursor->chunks ? chunk->next : 0;
 }
 
 struct gs_mailbox_cursor gs_mailbox_first(const struct gs_ctx *ctx)
@@ -49,6 +49,7 @@ struct gs_mailbox_cursor gs_mailbox_first(const struct gs_ctx *ctx)
 
 	if (ctx->first_chunk) {
 		cursor.out = ((const struct gs_ctx *)ctx->shared)->out;
+		cursor.chunks = ctx->chunks;
 		enter_chunk(&cursor, ctx->first_chunk);
 	} else {
 		cursor.at = ctx->out;

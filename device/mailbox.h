@@ -17,8 +17,11 @@
 struct gs_mailbox_cursor {
 	/** Address of the next one, and the end of the bytes among which it is. */
 	uint64_t at, end;
-	/** Address of the record buffer, and offset in it of the chunk that goes on; 0: none. */
-	uint64_t out;
+	/**
+	 * Address of the record buffer, offset in it of the chunk that goes on (0: none), and how many chunks may still be
+	 * entered.
+	 */
+	uint64_t out, chunks;
 	uint32_t next;
 	/** How many more, at most. */
 	uint32_t left;

@@ -133,6 +133,14 @@ GS_CONVERGENT void gs_rt_publish(struct gs_ctx *ctx, struct gs_control *control)
 	// All threads know the same, and take the same way.
 	if (!any)
 		return;
+	if (over && control->solo) {
+		// More than the ring takes at a time: by one thread, which goes by half a ring.
+		if (!ctx->thread_index) {
+			ctx->chunks = UINT64_MAX;
+			gs_mailbox_publish(writer, ctx);
+		}
+		return;
+	}
 	if (over) {
 		cut(writer, &from, control, before, total);
 		gs_rt_meet(ctx, control);

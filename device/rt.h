@@ -154,7 +154,7 @@ struct gs_control;
 /**
  * Wait until the next run is due, and prepare the thread's context for it. All threads of all blocks call it, and
  * gs_rt_loop_end() after a run.
- * @return 0: told to stop.
+ * @return enum gs_loop_go
  */
 uint32_t gs_rt_loop_begin(struct gs_ctx *ctx, struct gs_ctx *shared, struct gs_control *control);
 /** Publish what the run found. */

@@ -5,7 +5,7 @@
 
 bool gs_rt_in_chunks(const struct gs_ctx *ctx)
 {
-	return ctx->shared && ctx->threads * ctx->blocks > 1;
+	return ctx->chunked;
 }
 
 __attribute__((noinline)) void gs_rt_begin_run(struct gs_ctx *ctx)
@@ -22,6 +22,7 @@ __attribute__((noinline)) void gs_rt_begin_run(struct gs_ctx *ctx)
 	ctx->record_faults = 0;
 	ctx->first_chunk = 0;
 	ctx->chunk = 0;
+	ctx->chunks = 0;
 	// Until the first record asks for a chunk.
 	if (gs_rt_in_chunks(ctx))
 		ctx->out_size = 0;
@@ -83,6 +84,7 @@ __attribute__((noinline)) void gs_rt_copy_context(struct gs_ctx *ctx, struct gs_
 	ctx->thread_index = index;
 	ctx->threads = threads;
 	ctx->blocks = blocks;
+	ctx->chunked = threads * blocks > 1;
 }
 
 __attribute__((noinline)) void gs_rt_enter(struct gs_ctx *ctx, struct gs_ctx *shared)

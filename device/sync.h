@@ -39,7 +39,11 @@ static inline void gs_pause(uint32_t ns)
 #define GS_ORDER_STORE __ATOMIC_RELEASE
 
 #if __STDC_HOSTED__
+#include <limits.h>
+#include <linux/futex.h>
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 static inline void gs_fence_block(void)
@@ -58,6 +62,29 @@ static inline void gs_pause(uint32_t ns)
 	sched_yield();
 #else
 	__builtin_ia32_pause();
+#endif
+}
+#endif
+
+#ifndef __NVPTX__
+// Tests have many more threads than the machine has processors, and most of them wait for the others: not by turns.
+static inline void gs_wait_while(const uint64_t *counter, uint64_t value)
+{
+#if __STDC_HOSTED__
+	syscall(SYS_futex, counter, FUTEX_WAIT_PRIVATE, (uint32_t)value, 0, 0, 0);
+#else
+	(void)counter;
+	(void)value;
+	gs_pause(0);
+#endif
+}
+
+static inline void gs_wake_all(const uint64_t *counter)
+{
+#if __STDC_HOSTED__
+	syscall(SYS_futex, counter, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0, 0);
+#else
+	(void)counter;
 #endif
 }
 #endif

@@ -7,6 +7,8 @@
 // the code when it loads the detector.
 #include <string.h>
 
+#include <gpusentinel/control.h>
+
 #include "ir.h"
 
 static const char run_prefix[] = "gs_run_";
@@ -84,6 +86,7 @@ static void add_loop(struct lv *lv, LLVMModuleRef module, LLVMValueRef body)
 	LLVMValueRef end[] = { ctx, LLVMGetParam(loop, 1) };
 	LLVMBasicBlockRef wait = LLVMAppendBasicBlockInContext(lv->llvm, loop, "wait");
 	LLVMBasicBlockRef once = LLVMAppendBasicBlockInContext(lv->llvm, loop, "once");
+	LLVMBasicBlockRef ended = LLVMAppendBasicBlockInContext(lv->llvm, loop, "ended");
 	LLVMBasicBlockRef stopped = LLVMAppendBasicBlockInContext(lv->llvm, loop, "stopped");
 
 	LLVMBuildBr(lv->builder, wait);
@@ -92,11 +95,16 @@ static void add_loop(struct lv *lv, LLVMModuleRef module, LLVMValueRef body)
 
 	LLVMValueRef go = call(lv, module, "gs_rt_loop_begin", lv->i32, begin, 3);
 
-	go = LLVMBuildICmp(lv->builder, LLVMIntNE, go, lv_u32(lv, 0), "");
-	LLVMBuildCondBr(lv->builder, go, once, stopped);
+	LLVMValueRef what = LLVMBuildSwitch(lv->builder, go, ended, 2);
+
+	LLVMAddCase(what, lv_u32(lv, GS_LOOP_RETURN), stopped);
+	LLVMAddCase(what, lv_u32(lv, GS_LOOP_RUN), once);
 
 	LLVMPositionBuilderAtEnd(lv->builder, once);
 	LLVMBuildCall2(lv->builder, LLVMGlobalGetValueType(body), body, &ctx, 1, "");
+	LLVMBuildBr(lv->builder, ended);
+
+	LLVMPositionBuilderAtEnd(lv->builder, ended);
 	call(lv, module, "gs_rt_loop_end", lv->void_type, end, 2);
 	LLVMBuildBr(lv->builder, wait);
 

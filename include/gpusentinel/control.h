@@ -73,7 +73,11 @@ struct gs_control {
 	uint32_t go;
 	/** Blocks that have come to where all meet, and how often all have met. */
 	uint32_t arrived, met;
-	uint32_t pad;
+	/**
+	 * Non-zero: the one block has so many threads, of which only the first runs the detector, as a detector of one
+	 * thread; the others help to prepare its runs and to deliver what it found. The engine's.
+	 */
+	uint32_t solo;
 	/** What each block has for each ring: slots, and 2^32 times the number of records. */
 	uint64_t totals[GS_MAILBOX_RINGS][GS_FAT_MAX_BLOCKS];
 	/** How much of all that goes into the ring, in the same form, and the number of its first slot. */
@@ -93,6 +97,19 @@ struct gs_slot {
 	uint32_t reading, space, flags, page_count;
 	/** Of whole units: the range, how much of it is done, and the address that it goes to. */
 	uint64_t address, length, done, to;
+};
+
+/** Threads of the block in which a detector of one thread runs by itself. */
+#define GS_SOLO_THREADS 32
+
+/** What gs_rt_loop_begin() tells a thread to do. */
+enum gs_loop_go {
+	/** Return. */
+	GS_LOOP_RETURN = 0,
+	/** Run the detector. */
+	GS_LOOP_RUN = 1,
+	/** Another thread runs it: go to where the run has ended. */
+	GS_LOOP_HELP = 2,
 };
 
 /** The supervisor. */

@@ -140,7 +140,8 @@ struct gs_ctx {
 	uint32_t segment_hint;
 	/** Offset in `out` behind the record under construction, which began at `out_used`; 0: none. */
 	uint32_t record;
-	uint32_t pad;
+	/** Non-zero: records are written in chunks. */
+	uint32_t chunked;
 	/** Value of `faults` when the last record was finished, for GS_RECORD_F_FAULT. */
 	uint64_t record_faults;
 	/**
@@ -148,6 +149,8 @@ struct gs_ctx {
 	 * to `out_used` are then the part of it behind its header.
 	 */
 	uint64_t first_chunk, chunk;
+	/** How many chunks there are from first_chunk on. */
+	uint64_t chunks;
 };
 
 /*

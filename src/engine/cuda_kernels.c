@@ -15,6 +15,17 @@
 #define STALL_NS SECOND
 #define STALL_PERIODS 10
 
+// A detector of one thread.
+static bool is_solo(const struct cuda_detector *mine)
+{
+	return mine->threads * mine->blocks == 1;
+}
+
+static uint32_t loop_threads(const struct cuda_detector *mine)
+{
+	return is_solo(mine) ? GS_SOLO_THREADS : mine->threads;
+}
+
 // A detector's first launch: its row, its control, its context.
 static struct gs_error *prepare(struct cuda *cuda, struct gs_detector *detector)
 {
@@ -34,13 +45,14 @@ static struct gs_error *prepare(struct cuda *cuda, struct gs_detector *detector)
 		.stop = GS_CONTROL_STOP,
 		.period_ns = (uint64_t)detector->period_us * 1000,
 		.budget = detector->budget,
+		.solo = is_solo(mine) ? GS_SOLO_THREADS : 0,
 	};
 	struct gs_ctx ctx = {
 		.map = cuda->memory.map,
 		.slots = module->slots,
 		.out = mine->out,
 		.out_size = (uint32_t)mine->out_size,
-		.threads = mine->threads,
+		.threads = loop_threads(mine),
 		.blocks = mine->blocks,
 	};
 
@@ -139,12 +151,17 @@ static struct gs_error *launch_loop(struct cuda *cuda, struct gs_detector *detec
 	struct cuda_detector *mine = detector->code;
 	struct cuda_module *module = detector->loaded->code;
 	void *parameters[] = { &mine->ctx, &mine->control };
+	const uint32_t threads = loop_threads(mine);
 	struct gs_error *err = cuda_write(cuda, mine->control, &stop, sizeof(stop));
 
+	// A single run in between may have been of another number.
+	if (!err)
+		err = cuda_write(cuda, mine->ctx + offsetof(struct gs_ctx, threads), &threads,
+				 sizeof(threads));
 	if (err)
 		return err;
 	module->used = true;
-	err = cuda_launch(cuda, mine->loop, mine->threads, mine->blocks, mine->stream, parameters,
+	err = cuda_launch(cuda, mine->loop, threads, mine->blocks, mine->stream, parameters,
 			  detector->name);
 	mine->launched = !err;
 	cuda->launched |= !err;

@@ -83,8 +83,10 @@ static void *run_loop(void *arg)
 	struct thread *thread = arg;
 	struct launch *launch = thread->launch;
 
-	while (gs_rt_loop_begin(&thread->ctx, &launch->shared, &launch->control)) {
-		launch->body(&thread->ctx, launch);
+	for (uint32_t go;
+	     (go = gs_rt_loop_begin(&thread->ctx, &launch->shared, &launch->control));) {
+		if (go == GS_LOOP_RUN)
+			launch->body(&thread->ctx, launch);
 		gs_rt_loop_end(&thread->ctx, &launch->control);
 	}
 	return NULL;

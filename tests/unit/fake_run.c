@@ -232,8 +232,9 @@ static void *lane(void *arg)
 		gs_rt_leave(&lane->ctx);
 		return NULL;
 	}
-	while (gs_rt_loop_begin(&lane->ctx, shared, control)) {
-		run(&lane->ctx);
+	for (uint32_t go; (go = gs_rt_loop_begin(&lane->ctx, shared, control));) {
+		if (go == GS_LOOP_RUN)
+			run(&lane->ctx);
 		gs_rt_loop_end(&lane->ctx, control);
 	}
 	return NULL;
