@@ -40,11 +40,15 @@ __attribute__((noinline)) uint64_t gs_rt_translate(struct gs_ctx *ctx, uint64_t 
 inline __attribute__((always_inline)) void gs_rt_window(struct gs_ctx *ctx, uint64_t address,
 							struct gs_window *window)
 {
-	uint64_t page = address < KERNEL_HALF ? 0 : gs_rt_page(ctx, address);
+	uint64_t mask = ~GS_RT_STRETCH_MASK, base = gs_rt_stretch(ctx, address);
 
-	window->mask = page ? ~GS_RT_PAGE_MASK : UINT64_MAX;
-	window->first = page ? address & ~GS_RT_PAGE_MASK : 0;
-	window->delta = page ? page - window->first : 0;
+	if (__builtin_expect(!base, 0)) {
+		base = address < KERNEL_HALF ? 0 : gs_rt_page(ctx, address);
+		mask = base ? ~GS_RT_PAGE_MASK : UINT64_MAX;
+	}
+	window->mask = mask;
+	window->first = base ? address & mask : 0;
+	window->delta = base ? base - window->first : 0;
 }
 
 inline __attribute__((always_inline)) uint64_t gs_rt_place(struct gs_ctx *ctx,

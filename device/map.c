@@ -20,10 +20,6 @@ typedef uint64_t __attribute__((aligned(1), may_alias)) target_u64;
 #define can_load(address, size) (((address) & GS_RT_PAGE_MASK) <= GS_RT_PAGE_SIZE - (size))
 #endif
 
-#define STRETCH_SHIFT 21
-#define STRETCH_SIZE (UINT64_C(1) << STRETCH_SHIFT)
-#define STRETCH_MASK (STRETCH_SIZE - 1)
-
 typedef uint32_t fault_fn(uint64_t arg, uint64_t segment, uint64_t page);
 
 static inline __attribute__((always_inline)) struct gs_tlb_entry
@@ -73,7 +69,8 @@ static inline struct gs_tlb_entry GS_SHARED *page_entry(struct gs_ctx *ctx, uint
 
 static inline struct gs_tlb_entry GS_SHARED *stretch_entry(struct gs_ctx *ctx, uint64_t address)
 {
-	return &gs_rt_block(ctx)->stretches[(address >> STRETCH_SHIFT) & (GS_TLB_STRETCHES - 1)];
+	return &gs_rt_block(ctx)
+			->stretches[(address >> GS_RT_STRETCH_SHIFT) & (GS_TLB_STRETCHES - 1)];
 }
 
 // The engine's address of what the TLBs know; 0: they do not.
@@ -87,12 +84,13 @@ static inline __attribute__((always_inline)) uint64_t lookup(struct gs_ctx *ctx,
 
 	if (page.check == entry_check(address | GS_RT_PAGE_MASK, page.base))
 		at = page.base + (address & GS_RT_PAGE_MASK);
-	if (stretch.check == entry_check(address | STRETCH_MASK, stretch.base))
-		at = stretch.base + (address & STRETCH_MASK);
+	if (stretch.check == entry_check(address | GS_RT_STRETCH_MASK, stretch.base))
+		at = stretch.base + (address & GS_RT_STRETCH_MASK);
 	return at;
 #else
-	if (__builtin_expect(stretch.check == entry_check(address | STRETCH_MASK, stretch.base), 1))
-		return stretch.base + (address & STRETCH_MASK);
+	if (__builtin_expect(
+		    stretch.check == entry_check(address | GS_RT_STRETCH_MASK, stretch.base), 1))
+		return stretch.base + (address & GS_RT_STRETCH_MASK);
 
 	struct gs_tlb_entry page = entry_get(page_entry(ctx, address));
 
@@ -100,6 +98,15 @@ static inline __attribute__((always_inline)) uint64_t lookup(struct gs_ctx *ctx,
 		return page.base + (address & GS_RT_PAGE_MASK);
 	return 0;
 #endif
+}
+
+inline __attribute__((always_inline)) uint64_t gs_rt_stretch(struct gs_ctx *ctx, uint64_t address)
+{
+	struct gs_tlb_entry stretch = entry_get(stretch_entry(ctx, address));
+
+	return stretch.check == entry_check(address | GS_RT_STRETCH_MASK, stretch.base)
+		       ? stretch.base
+		       : 0;
 }
 
 // A word of a presence bitmap: as it is now. The engine sets bits between the runs of a kernel that
@@ -139,7 +146,7 @@ static bool stretch_present(const struct gs_map_segment *segment, uint64_t page)
 	if (page & 63)
 		return false;
 	// Without a branch between them the loads are in flight together.
-	for (uint32_t i = 0; i < STRETCH_SIZE / GS_RT_PAGE_SIZE / 64; i++)
+	for (uint32_t i = 0; i < GS_RT_STRETCH_SIZE / GS_RT_PAGE_SIZE / 64; i++)
 		all &= presence(segment, (page >> 6) + i);
 	return all == UINT64_MAX;
 }
@@ -267,18 +274,18 @@ static inline bool in_range(uint64_t page, uint64_t base, uint64_t size)
 static bool add_stretch(struct gs_ctx *ctx, const struct gs_map_segment *segment, uint64_t page,
 			uint64_t phys, uint64_t first, uint64_t size)
 {
-	uint64_t start = page & ~STRETCH_MASK, before = page - start;
+	uint64_t start = page & ~GS_RT_STRETCH_MASK, before = page - start;
 
-	if (start < first || start - first > size || size - (start - first) < STRETCH_SIZE)
+	if (start < first || start - first > size || size - (start - first) < GS_RT_STRETCH_SIZE)
 		return false;
-	if (phys - segment->phys < before || segment->end - (phys - before) < STRETCH_SIZE)
+	if (phys - segment->phys < before || segment->end - (phys - before) < GS_RT_STRETCH_SIZE)
 		return false;
 
 	uint64_t offset = phys - before - segment->phys;
 
 	if (!stretch_present(segment, offset >> GS_RT_PAGE_SHIFT))
 		return false;
-	entry_set(stretch_entry(ctx, page), page | STRETCH_MASK, segment->base + offset);
+	entry_set(stretch_entry(ctx, page), page | GS_RT_STRETCH_MASK, segment->base + offset);
 	return true;
 }
 

@@ -29,6 +29,10 @@
 #define GS_RT_PAGE_SHIFT 12
 #define GS_RT_PAGE_SIZE (UINT64_C(1) << GS_RT_PAGE_SHIFT)
 #define GS_RT_PAGE_MASK (GS_RT_PAGE_SIZE - 1)
+/** A stretch that is present as a whole and linear is one entry of the TLB. */
+#define GS_RT_STRETCH_SHIFT 21
+#define GS_RT_STRETCH_SIZE (UINT64_C(1) << GS_RT_STRETCH_SHIFT)
+#define GS_RT_STRETCH_MASK (GS_RT_STRETCH_SIZE - 1)
 
 /** What the threads of this one's block share. */
 struct gs_block GS_SHARED *gs_rt_block(struct gs_ctx *ctx);
@@ -95,6 +99,9 @@ void gs_rt_copy(struct gs_ctx *ctx, void *local, uint64_t address, uint64_t size
  * read. Counts nothing but page-table walks.
  */
 uint64_t gs_rt_page(struct gs_ctx *ctx, uint64_t address);
+
+/** Where the stretch that holds @p address begins, if the TLB has it; else 0. */
+uint64_t gs_rt_stretch(struct gs_ctx *ctx, uint64_t address);
 
 /** The same for the page with the physical address @p phys. */
 uint64_t gs_rt_phys_page(struct gs_ctx *ctx, uint64_t phys);
