@@ -160,9 +160,12 @@ LLVMBasicBlockRef lv_split(struct lv *lv, LLVMValueRef inst)
 	LLVMPositionBuilderAtEnd(lv->builder, head);
 	LLVMSetCurrentDebugLocation2(lv->builder, NULL);
 	for (LLVMValueRef i = LLVMGetFirstInstruction(tail); i != inst; i = next) {
+		size_t length;
+		_cleanup_free_ char *name = lv_format("%s", LLVMGetValueName2(i, &length));
+
 		next = LLVMGetNextInstruction(i);
 		LLVMInstructionRemoveFromParent(i);
-		LLVMInsertIntoBuilder(lv->builder, i);
+		LLVMInsertIntoBuilderWithName(lv->builder, i, name);
 	}
 	LLVMSetCurrentDebugLocation2(lv->builder, LLVMInstructionGetDebugLoc(inst));
 	return head;
