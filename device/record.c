@@ -129,14 +129,15 @@ static uint8_t *string_begin(struct gs_ctx *ctx, uint64_t max, uint32_t *size_re
 	return (uint8_t *)(ctx->out + ctx->record + 8);
 }
 
-static void string_end(struct gs_ctx *ctx, uint8_t *to, uint32_t len, uint64_t flags)
+// Behind the bytes of a string. @return how many it takes with its first word.
+static uint32_t string_finish(uint8_t *to, uint32_t len, uint64_t flags)
 {
 	uint32_t padded = (len + 7) & ~7u;
 
 	for (uint32_t i = len; i < padded; i++)
 		to[i] = 0;
 	*(uint64_t *)(to - 8) = len | flags;
-	ctx->record += 8 + padded;
+	return 8 + padded;
 }
 
 // A string that began where too little is left begins once more, elsewhere.
@@ -150,15 +151,13 @@ static bool more_room(struct gs_ctx *ctx, uint64_t max)
 	return false;
 }
 
-// @return false if the buffer ended before the string did.
-static bool string_from_kernel(struct gs_ctx *ctx, uint64_t address, uint64_t max)
+// Copy a string of the kernel, @size bytes of it at most. @return how many there were.
+static uint32_t copy_from_kernel(struct gs_ctx *ctx, uint8_t *to, uint64_t address, uint32_t size,
+				 uint64_t *flags_ret)
 {
-	uint32_t size, len = 0;
-	bool limited;
-	uint8_t *to = string_begin(ctx, max, &size, &limited);
+	uint32_t len = 0;
 
-	if (!to)
-		return true;
+	*flags_ret = 0;
 	while (len < size) {
 		uint64_t from = address + len;
 		// from < address: the string runs over the end of the address space.
@@ -169,20 +168,44 @@ static bool string_from_kernel(struct gs_ctx *ctx, uint64_t address, uint64_t ma
 
 		if (!page) {
 			gs_rt_fault(ctx, from);
-			string_end(ctx, to, len, GS_RECORD_STRING_FAULT);
-			return true;
+			*flags_ret = GS_RECORD_STRING_FAULT;
+			return len;
 		}
 		if (chunk > size - len)
 			chunk = size - len;
 		len += copy_string(to + len, page + offset, chunk, &nul);
-		if (nul) {
-			string_end(ctx, to, len, 0);
-			return true;
-		}
+		if (nul)
+			return len;
 	}
-	if (limited)
+	*flags_ret = GS_RECORD_STRING_CUT;
+	return len;
+}
+
+static uint32_t copy_from_local(uint8_t *to, const char *s, uint32_t size, uint64_t *flags_ret)
+{
+	bool nul;
+	uint32_t len = copy_string(to, (uint64_t)s, size, &nul);
+
+	*flags_ret = nul ? 0 : GS_RECORD_STRING_CUT;
+	return len;
+}
+
+// @return false if the buffer ended before the string did.
+static bool string_from_kernel(struct gs_ctx *ctx, uint64_t address, uint64_t max)
+{
+	uint32_t size;
+	uint64_t flags;
+	bool limited;
+	uint8_t *to = string_begin(ctx, max, &size, &limited);
+
+	if (!to)
+		return true;
+
+	uint32_t len = copy_from_kernel(ctx, to, address, size, &flags);
+
+	if (limited && flags == GS_RECORD_STRING_CUT)
 		return false;
-	string_end(ctx, to, len, GS_RECORD_STRING_CUT);
+	ctx->record += string_finish(to, len, flags);
 	return true;
 }
 
@@ -197,17 +220,18 @@ __attribute__((noinline)) void gs_rt_arg_str(struct gs_ctx *ctx, uint64_t addres
 static bool string_from_local(struct gs_ctx *ctx, const char *s, uint64_t max)
 {
 	uint32_t size;
-	bool limited, nul;
+	uint64_t flags;
+	bool limited;
 	uint8_t *to = string_begin(ctx, max, &size, &limited);
 
 	if (!to)
 		return true;
 
-	uint32_t len = copy_string(to, (uint64_t)s, size, &nul);
+	uint32_t len = copy_from_local(to, s, size, &flags);
 
-	if (!nul && limited)
+	if (limited && flags == GS_RECORD_STRING_CUT)
 		return false;
-	string_end(ctx, to, len, nul ? 0 : GS_RECORD_STRING_CUT);
+	ctx->record += string_finish(to, len, flags);
 	return true;
 }
 
@@ -237,4 +261,99 @@ __attribute__((noinline)) void gs_rt_end(struct gs_ctx *ctx)
 	}
 	ctx->record_faults = ctx->faults;
 	ctx->record = 0;
+}
+
+// --- records of which it is known how long they are at most ---
+
+__attribute__((noinline, cold)) uint64_t gs_rt_open_slow(struct gs_ctx *ctx, uint32_t size)
+{
+	ctx->record = 0;
+	if (!gs_rt_grow(ctx, size)) {
+		ctx->out_lost++;
+		ctx->record_faults = ctx->faults;
+		return 0;
+	}
+	return ctx->out + ctx->out_used + sizeof(struct gs_record_header);
+}
+
+inline __attribute__((always_inline)) uint64_t gs_rt_open(struct gs_ctx *ctx, uint32_t size)
+{
+	uint32_t start = ctx->out_used;
+
+	if (__builtin_expect((uint64_t)start + size <= ctx->out_size, 1))
+		return ctx->out + start + sizeof(struct gs_record_header);
+	return gs_rt_open_slow(ctx, size);
+}
+
+__attribute__((noinline)) uint64_t gs_rt_put_str(struct gs_ctx *ctx, uint64_t at, uint64_t address,
+						 uint64_t max)
+{
+	uint8_t *to = (uint8_t *)at + 8;
+	uint64_t flags;
+	uint32_t len = copy_from_kernel(ctx, to, address, (uint32_t)max, &flags);
+
+	return at + string_finish(to, len, flags);
+}
+
+__attribute__((noinline)) uint64_t gs_rt_put_str_local(struct gs_ctx *ctx, uint64_t at,
+						       const char *s, uint64_t max)
+{
+	uint8_t *to = (uint8_t *)at + 8;
+	uint64_t flags;
+
+	(void)ctx;
+
+	uint32_t len = copy_from_local(to, s, (uint32_t)max, &flags);
+
+	return at + string_finish(to, len, flags);
+}
+
+// @max is a constant and the words are in registers: without loops and branches but for the end.
+inline __attribute__((always_inline)) uint64_t gs_rt_put_words(struct gs_ctx *ctx, uint64_t at,
+							       const uint64_t *words, uint64_t max)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+	uint64_t *to = (uint64_t *)at;
+
+	(void)ctx;
+	for (uint64_t i = 0; i < max; i += 8) {
+		uint64_t word = words[i / 8], left = max - i;
+
+		if (left < 8)
+			word &= (UINT64_C(1) << 8 * left) - 1;
+
+		uint64_t zeros = (word - ones) & ~word & tops;
+		uint64_t before = (zeros & -zeros) >> 7;
+
+		if (zeros) {
+			uint64_t len = i + (uint64_t)__builtin_ctzll(before) / 8;
+
+			to[1 + i / 8] = word & (before - 1);
+			to[0] = len | (len < max ? 0 : GS_RECORD_STRING_CUT);
+			return at + 8 + ((len + 7) & ~UINT64_C(7));
+		}
+		to[1 + i / 8] = word;
+	}
+	to[0] = max | GS_RECORD_STRING_CUT;
+	return at + 8 + ((max + 7) & ~UINT64_C(7));
+}
+
+__attribute__((noinline)) void gs_rt_close(struct gs_ctx *ctx, uint64_t at, uint64_t what,
+					   uint64_t which)
+{
+	uint64_t *header = (uint64_t *)(ctx->out + ctx->out_used);
+	uint32_t size = (uint32_t)(at - (uint64_t)header);
+	uint64_t flags = ctx->faults != ctx->record_faults ? GS_RECORD_F_FAULT : 0;
+
+	_Static_assert(__builtin_offsetof(struct gs_record_header, format) == 8 &&
+			       __builtin_offsetof(struct gs_record_header, time_ns) == 16,
+		       "four words");
+	header[0] = size | what << 32;
+	header[1] = which | flags << 48;
+	header[2] = ctx->now_ns;
+	header[3] = ctx->run;
+	ctx->out_used += size;
+	if (ctx->chunk)
+		((struct gs_chunk *)ctx->chunk)->used = ctx->out_used;
+	ctx->record_faults = ctx->faults;
 }

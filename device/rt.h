@@ -153,6 +153,23 @@ void gs_rt_arg_str(struct gs_ctx *ctx, uint64_t address, uint64_t max);
 /** A string in local memory, of which @p max bytes may be read. */
 void gs_rt_arg_str_local(struct gs_ctx *ctx, const char *s, uint64_t max);
 void gs_rt_end(struct gs_ctx *ctx);
+/**
+ * Records of which it is known that they take at most @p size bytes with their header: the first item's address, or 0
+ * if there is no room, which is counted.
+ */
+uint64_t gs_rt_open(struct gs_ctx *ctx, uint32_t size);
+uint64_t gs_rt_open_slow(struct gs_ctx *ctx, uint32_t size);
+/** A string as the item at @p at, at most @p max bytes. @return the address of the next item. */
+uint64_t gs_rt_put_str(struct gs_ctx *ctx, uint64_t at, uint64_t address, uint64_t max);
+uint64_t gs_rt_put_str_local(struct gs_ctx *ctx, uint64_t at, const char *s, uint64_t max);
+/** The same from whole words, as many as hold @p max bytes. */
+uint64_t gs_rt_put_words(struct gs_ctx *ctx, uint64_t at, const uint64_t *words, uint64_t max);
+/**
+ * The record ends before @p at. @p what: its kind, and 2^16 times the number of items; @p which: its format, and 2^32
+ * times the severity.
+ */
+void gs_rt_close(struct gs_ctx *ctx, uint64_t at, uint64_t what, uint64_t which);
+
 /** The record under construction does not fit. */
 void gs_rt_lose(struct gs_ctx *ctx);
 
