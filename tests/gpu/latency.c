@@ -130,7 +130,7 @@ static void report(const char *name, uint64_t *values, uint64_t count)
 	printf("%s_max %.1f us\n", name, (double)values[count - 1] / 1e3);
 }
 
-static void measure(struct run *run, uint64_t count)
+static void measure(struct run *run, uint64_t count, bool verbose)
 {
 	uint64_t found[PANICS_MAX], seen[PANICS_MAX], reads[PANICS_MAX];
 	pthread_t thread;
@@ -146,6 +146,9 @@ static void measure(struct run *run, uint64_t count)
 	}
 	__atomic_store_n(&run->quit, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
+	for (uint64_t i = 0; verbose && i < count; i++)
+		printf("panic %" PRIu64 ": finding %.1f us, word %.1f us, look %.1f us\n", i,
+		       (double)found[i] / 1e3, (double)seen[i] / 1e3, (double)reads[i] / 1e3);
 	report("finding", found, count);
 	report("word", seen, count);
 	// What looking costs is in the first.
@@ -167,19 +170,22 @@ int main(int argc, char **argv)
 	// Stays until the end.
 	static struct image image;
 	uint64_t count = PANICS, address;
+	bool verbose = false;
 	int option;
 
-	while ((option = getopt(argc, argv, "e:n:")) >= 0) {
+	while ((option = getopt(argc, argv, "e:n:v")) >= 0) {
 		const char *text = optarg;
 
 		if (option == 'e')
 			engine_name = optarg;
+		else if (option == 'v')
+			verbose = true;
 		else if (option != 'n' || !gs_parse_decimal(&text, &count) || *text || !count ||
 			 count > PANICS_MAX)
 			optind = argc;
 	}
 	if (argc - optind != 2)
-		errx(2, "usage: latency [-e cuda|cpu] [-n PANICS] CORE DETECTOR.so");
+		errx(2, "usage: latency [-e cuda|cpu] [-n PANICS] [-v] CORE DETECTOR.so");
 	// A core is copied to the GPU unless it is told to read it in place, as it reads the memory of a guest.
 	setenv("GPUSENTINEL_CUDA_REGISTER", "1", 1);
 	image_load(&image, argv[optind]);
@@ -195,7 +201,7 @@ int main(int argc, char **argv)
 	die_of(gs_engine_add(run.engine, fat, 0, &options, &detector), 1);
 	die_of(gs_engine_start(run.engine, ignore, NULL), 1);
 	find_row(&run, info.name);
-	measure(&run, count);
+	measure(&run, count, verbose);
 	gs_engine_destroy(run.engine);
 	gs_fat_close(fat);
 	gs_kernel_close(kernel);
