@@ -23,6 +23,7 @@ static struct gs_error *cuda_create(struct gs_engine *engine)
 	engine->priv = cuda;
 	pthread_mutex_init(&cuda->lock, NULL);
 	pthread_mutex_init(&cuda->reader_lock, NULL);
+	pthread_mutex_init(&cuda->look_lock, NULL);
 	cond_init(&cuda->reader_wake);
 
 	struct gs_error *err = cuda_probe(cuda);
@@ -65,6 +66,7 @@ static void cuda_destroy(struct gs_engine *engine)
 	free(cuda->old_modules);
 	pthread_cond_destroy(&cuda->reader_wake);
 	pthread_mutex_destroy(&cuda->reader_lock);
+	pthread_mutex_destroy(&cuda->look_lock);
 	pthread_mutex_destroy(&cuda->lock);
 	free(cuda);
 }

@@ -116,6 +116,10 @@ struct cuda {
 	// Reads the mailbox, and delivers what it finds.
 	struct mailbox_reader *reader;
 	struct CUstream_st *reader_stream;
+	// Reads the heartbeat and rows for whoever asks, who waits for no delivery.
+	struct mailbox_reader *looker;
+	struct CUstream_st *look_stream;
+	pthread_mutex_t look_lock;
 	pthread_t thread;
 	bool has_thread;
 	// Under the lock below.

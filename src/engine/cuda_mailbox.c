@@ -8,15 +8,28 @@
 #include "mailbox/layout.h"
 #include "util/cleanup.h"
 
+static struct gs_error *read_by(struct cuda *cuda, struct CUstream_st *stream, uint64_t offset,
+				void *buf, size_t size)
+{
+	unsigned int result = cuda->api.copy_from_device(buf, cuda->mailbox + offset, size, stream);
+
+	if (!result)
+		result = cuda->api.stream_wait(stream);
+	return cuda_error(&cuda->api, result, "reading the mailbox");
+}
+
 static struct gs_error *read_mailbox(void *arg, uint64_t offset, void *buf, size_t size)
 {
 	struct cuda *cuda = arg;
-	unsigned int result =
-		cuda->api.copy_from_device(buf, cuda->mailbox + offset, size, cuda->reader_stream);
 
-	if (!result)
-		result = cuda->api.stream_wait(cuda->reader_stream);
-	return cuda_error(&cuda->api, result, "reading the mailbox");
+	return read_by(cuda, cuda->reader_stream, offset, buf, size);
+}
+
+static struct gs_error *look_at_mailbox(void *arg, uint64_t offset, void *buf, size_t size)
+{
+	struct cuda *cuda = arg;
+
+	return read_by(cuda, cuda->look_stream, offset, buf, size);
 }
 
 static struct gs_error *create_stream(struct cuda *cuda, struct CUstream_st **ret)
@@ -70,20 +83,27 @@ struct gs_error *cuda_mailbox_open(struct cuda *cuda)
 		err = create_stream(cuda, &cuda->supervisor_stream);
 	if (!err)
 		err = create_stream(cuda, &cuda->reader_stream);
+	if (!err)
+		err = create_stream(cuda, &cuda->look_stream);
+	if (!err)
+		err = mailbox_reader_create(look_at_mailbox, cuda, &cuda->looker);
 	return err ? err : mailbox_reader_create(read_mailbox, cuda, &cuda->reader);
 }
 
 void cuda_mailbox_close(struct cuda *cuda, bool entered)
 {
 	mailbox_reader_destroy(cuda->reader);
-	cuda->reader = NULL;
+	mailbox_reader_destroy(cuda->looker);
+	cuda->reader = cuda->looker = NULL;
 	if (!entered)
 		return;
+	if (cuda->look_stream)
+		cuda->api.stream_destroy(cuda->look_stream);
 	if (cuda->reader_stream)
 		cuda->api.stream_destroy(cuda->reader_stream);
 	if (cuda->supervisor_stream)
 		cuda->api.stream_destroy(cuda->supervisor_stream);
-	cuda->reader_stream = cuda->supervisor_stream = NULL;
+	cuda->reader_stream = cuda->look_stream = cuda->supervisor_stream = NULL;
 	cuda_free(cuda, &cuda->supervisor);
 	cuda_free(cuda, &cuda->crc32c);
 	cuda_free(cuda, &cuda->mailbox);
@@ -146,45 +166,45 @@ struct gs_error *cuda_mailbox_remove(struct cuda *cuda, int index)
 	return write_row(cuda, index, "", 0, 0, 0, NULL, &row);
 }
 
-static struct gs_error *enter_reader(struct cuda *cuda)
+static struct gs_error *enter_looker(struct cuda *cuda)
 {
-	if (!cuda->reader)
+	if (!cuda->looker)
 		return gs_error_create(GS_ERROR_USAGE,
 				       "the engine has no mailbox before its first start");
 
 	struct gs_error *err = cuda_enter(cuda);
 
 	if (!err)
-		pthread_mutex_lock(&cuda->reader_lock);
+		pthread_mutex_lock(&cuda->look_lock);
 	return err;
 }
 
-static void leave_reader(struct cuda *cuda)
+static void leave_looker(struct cuda *cuda)
 {
-	pthread_mutex_unlock(&cuda->reader_lock);
+	pthread_mutex_unlock(&cuda->look_lock);
 	cuda_leave(cuda);
 }
 
 struct gs_error *cuda_heartbeat(struct gs_engine *engine, struct gs_mailbox_heartbeat *ret)
 {
 	struct cuda *cuda = engine->priv;
-	struct gs_error *err = enter_reader(cuda);
+	struct gs_error *err = enter_looker(cuda);
 
 	if (err)
 		return err;
-	err = mailbox_read_heartbeat(cuda->reader, ret);
-	leave_reader(cuda);
+	err = mailbox_read_heartbeat(cuda->looker, ret);
+	leave_looker(cuda);
 	return err;
 }
 
 struct gs_error *cuda_row(struct gs_engine *engine, uint32_t index, struct gs_mailbox_detector *ret)
 {
 	struct cuda *cuda = engine->priv;
-	struct gs_error *err = enter_reader(cuda);
+	struct gs_error *err = enter_looker(cuda);
 
 	if (err)
 		return err;
-	err = mailbox_read_detector(cuda->reader, index, ret);
-	leave_reader(cuda);
+	err = mailbox_read_detector(cuda->looker, index, ret);
+	leave_looker(cuda);
 	return err;
 }
