@@ -98,6 +98,30 @@ DEFINE_READ(8, 32, uint32_t, "r")
 DEFINE_READ(16, 32, uint32_t, "r")
 DEFINE_READ(32, 32, uint32_t, "r")
 DEFINE_READ(64, 64, uint64_t, "l")
+
+inline __attribute__((always_inline)) void gs_rt_read_pair(struct gs_ctx *ctx, uint64_t place,
+							   uint64_t bytes, uint64_t pair[2])
+{
+	uint32_t second = place && bytes > 8, both = second && !(place & 15);
+
+	(void)ctx;
+	__asm__ volatile("{\n\t"
+			 ".reg .pred found, second, both, apart;\n\t"
+			 "setp.ne.u64 found, %2, 0;\n\t"
+			 "setp.ne.u32 second, %3, 0;\n\t"
+			 "setp.ne.u32 both, %4, 0;\n\t"
+			 "mov.u64 %0, 0;\n\t"
+			 "mov.u64 %1, 0;\n\t"
+			 "@both ld.relaxed.sys.global.v2.u64 {%0, %1}, [%2];\n\t"
+			 "not.pred apart, both;\n\t"
+			 "and.pred found, found, apart;\n\t"
+			 "and.pred second, second, apart;\n\t"
+			 "@found ld.relaxed.sys.global.u64 %0, [%2];\n\t"
+			 "@second ld.relaxed.sys.global.u64 %1, [%2+8];\n\t"
+			 "}"
+			 : "=&l"(pair[0]), "=&l"(pair[1])
+			 : "l"(place), "r"(second), "r"(both));
+}
 #else
 #define DEFINE_READ(bits, type)                                                                   \
 	inline __attribute__((always_inline)) uint##bits##_t gs_rt_read##bits(struct gs_ctx *ctx, \
@@ -111,6 +135,13 @@ DEFINE_READ(8, uint8_t)
 DEFINE_READ(16, target_u16)
 DEFINE_READ(32, target_u32)
 DEFINE_READ(64, target_u64)
+
+inline __attribute__((always_inline)) void gs_rt_read_pair(struct gs_ctx *ctx, uint64_t place,
+							   uint64_t bytes, uint64_t pair[2])
+{
+	pair[0] = gs_rt_read64(ctx, place);
+	pair[1] = gs_rt_read64(ctx, place && bytes > 8 ? place + 8 : 0);
+}
 #endif
 
 // Where a load was tried early and failed it mostly fails again. A GPU, whose instruction cache is

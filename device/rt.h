@@ -84,6 +84,12 @@ uint8_t gs_rt_read8(struct gs_ctx *ctx, uint64_t place);
 uint16_t gs_rt_read16(struct gs_ctx *ctx, uint64_t place);
 uint32_t gs_rt_read32(struct gs_ctx *ctx, uint64_t place);
 uint64_t gs_rt_read64(struct gs_ctx *ctx, uint64_t place);
+/**
+ * The first @p bytes bytes from a place that gs_rt_place() returned for them, a multiple of 8, but at most two words;
+ * words that are not read become 0. Two words go as one request if they can: of two for one sector of 32 bytes, the second
+ * would wait until the first has come back.
+ */
+void gs_rt_read_pair(struct gs_ctx *ctx, uint64_t place, uint64_t bytes, uint64_t pair[2]);
 
 /** Loads that miss the TLB, cross a page or are misaligned on a GPU. @p size is 1, 2, 4 or 8. */
 uint64_t gs_rt_load_slow(struct gs_ctx *ctx, uint64_t address, uint32_t size);

@@ -162,18 +162,26 @@ static void emit_words(struct lv_overlap *overlap, struct lv_early *early, uint6
 	LLVMValueRef found = LLVMBuildICmp(b, LLVMIntNE, early->place, none, "");
 
 	early->count = word_count(size) + 1;
-	for (unsigned int i = 0; i < early->count; i++) {
+	for (unsigned int i = 0; i < early->count; i += 2) {
 		LLVMValueRef at = LLVMBuildAdd(b, early->place, lv_u64(lv, 8 * i), "");
-		LLVMValueRef wanted = found;
+		LLVMValueRef pair = new_variable(overlap, LLVMArrayType2(lv->i64, 2));
+		LLVMValueRef args[] = { LLVMBuildSelect(b, found, at, none, ""),
+					LLVMBuildSub(b, bytes, lv_u64(lv, 8 * i), ""), pair };
 
+		// The last word may be one too many.
 		if (i + 1 == early->count) {
 			LLVMValueRef more =
 				LLVMBuildICmp(b, LLVMIntUGT, bytes, lv_u64(lv, 8 * i), "");
 
-			wanted = LLVMBuildAnd(b, found, more, "");
+			args[0] = LLVMBuildSelect(b, more, args[0], none, "");
 		}
-		at = LLVMBuildSelect(b, wanted, at, none, "");
-		early->v[i] = emit_read(overlap, at, 64);
+		lv_rt(lv, overlap->fn, "read_pair", lv->void_type, args, 3);
+		for (unsigned int k = i; k < i + 2 && k < early->count; k++) {
+			LLVMValueRef index = lv_u64(lv, 8 * (k - i));
+			LLVMValueRef from = LLVMBuildGEP2(b, lv->i8, pair, &index, 1, "");
+
+			early->v[k] = LLVMBuildLoad2(b, lv->i64, from, "");
+		}
 	}
 }
 
@@ -341,7 +349,8 @@ void lv_overlap_drop(LLVMModuleRef module)
 		for (size_t i = 0; i < list.count; i++) {
 			const char *callee = lv_callee(list.v[i]);
 
-			if (strcmp(callee, "gs_rt_window") == 0)
+			if (strcmp(callee, "gs_rt_window") == 0 ||
+			    strcmp(callee, "gs_rt_read_pair") == 0)
 				LLVMInstructionEraseFromParent(list.v[i]);
 			else if (strcmp(callee, "gs_rt_place") == 0 ||
 				 lv_starts(callee, "gs_rt_read"))
