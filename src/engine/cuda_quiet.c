@@ -145,15 +145,18 @@ static struct gs_error *wait_loop(struct cuda *cuda, struct gs_detector *detecto
 	return err;
 }
 
-static struct gs_error *end_supervisor(struct cuda *cuda)
+static struct gs_error *stop_supervisor(struct cuda *cuda)
 {
 	const uint64_t stop = GS_CONTROL_STOP;
+
+	return cuda->supervised ? cuda_write(cuda, cuda->supervisor, &stop, sizeof(stop)) : NULL;
+}
+
+static struct gs_error *wait_supervisor(struct cuda *cuda)
+{
 	struct gs_error *err = NULL;
 
-	if (!cuda->supervised)
-		return NULL;
-	err = cuda_write(cuda, cuda->supervisor, &stop, sizeof(stop));
-	if (!err)
+	if (cuda->supervised)
 		err = wait_stream(cuda, cuda->supervisor_stream,
 				  clock_ns(CLOCK_MONOTONIC) + STOP_NS, "the supervisor");
 	if (!err)
@@ -166,10 +169,13 @@ static struct gs_error *end_all(struct cuda *cuda)
 {
 	struct gs_error *first = set_stop(cuda, GS_CONTROL_STOP);
 
+	// All are told before any is waited for: compute-sanitizer makes of the end of one kernel a wait for all.
+	if (!first)
+		first = stop_supervisor(cuda);
 	for (struct gs_detector *d = cuda->engine->detectors; d && !first; d = d->next)
 		first = wait_loop(cuda, d);
 
-	struct gs_error *err = end_supervisor(cuda);
+	struct gs_error *err = wait_supervisor(cuda);
 
 	if (!first)
 		return err;
