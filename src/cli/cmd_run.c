@@ -9,11 +9,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/chosen.h"
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "cli/params.h"
 #include "cli/protect.h"
-#include "cli/search.h"
 #include "cli/session.h"
 #include "cli/stream.h"
 #include "cli/text.h"
@@ -42,94 +42,13 @@ static const char help[] =
 struct run {
 	struct cli *cli;
 	struct stream stream;
-	struct gs_detector **detectors;
-	size_t count, capacity;
+	struct chosen chosen;
 	struct params params;
 	uint32_t period_us;
 	bool once;
 	// How long; negative: until a signal comes.
 	int64_t for_ns;
 };
-
-static struct gs_error *add_detector(struct run *run, struct gs_fat *fat, size_t index)
-{
-	struct gs_detector *detector;
-	struct gs_error *err = cli_add(run->cli, fat, index, run->period_us, &detector);
-
-	if (err)
-		return err;
-	if (!gs_array_push(run->detectors, run->count, run->capacity, detector))
-		return &gs_enomem;
-	return NULL;
-}
-
-// Add what the user named: a detector of the shipped ones, or all of a file.
-static struct gs_error *add_named(struct run *run, const char *name)
-{
-	_cleanup_free_ char *path = NULL;
-	struct gs_fat *fat;
-	size_t index;
-	struct gs_error *err = search_detector(run->cli, name, &path);
-
-	if (!err)
-		err = cli_open_fat(run->cli, path, &fat);
-	if (err)
-		return err;
-	if (!search_is_path(name)) {
-		err = search_in_fat(fat, name, path, &index);
-		return err ? err : add_detector(run, fat, index);
-	}
-	for (size_t i = 0; i < gs_fat_detector_count(fat) && !err; i++)
-		err = add_detector(run, fat, i);
-	return err;
-}
-
-// A shipped detector that does not fit this kernel is left out with a line that says so.
-static struct gs_error *add_shipped(struct run *run)
-{
-	char **paths;
-	size_t count;
-	struct gs_error *err = search_all(run->cli, &paths, &count);
-
-	if (err)
-		return err;
-	for (size_t i = 0; i < count; i++) {
-		struct gs_fat *fat;
-
-		err = cli_open_fat(run->cli, paths[i], &fat);
-		for (size_t j = 0; !err && j < gs_fat_detector_count(fat); j++)
-			err = add_detector(run, fat, j);
-		if (!err)
-			continue;
-		if (err->code != GS_ERROR_DETECTOR)
-			break;
-		cli_print_error(err);
-		gs_error_destroy(err);
-		err = NULL;
-	}
-	search_free(paths, count);
-	if (!err && !run->count)
-		err = gs_error_create(GS_ERROR_DETECTOR, "none of the detectors fits this kernel");
-	return err;
-}
-
-static struct gs_error *run_once(struct run *run)
-{
-	struct gs_error *first = NULL;
-
-	for (size_t i = 0; i < run->count; i++) {
-		struct gs_error *err =
-			gs_detector_run(run->detectors[i], stream_record, &run->stream);
-
-		if (err && first) {
-			cli_print_error(err);
-			gs_error_destroy(err);
-		} else if (err) {
-			first = err;
-		}
-	}
-	return first;
-}
 
 static int64_t now_ns(void)
 {
@@ -207,8 +126,8 @@ static struct gs_error *run_periods(struct run *run, const sigset_t *set)
 		return err;
 	wait_for_end(run, signals);
 	gs_engine_stop(run->cli->engine);
-	for (size_t i = 0; i < run->count; i++)
-		stream_stats(run->detectors[i]);
+	for (size_t i = 0; i < run->chosen.count; i++)
+		stream_stats(run->chosen.list[i]);
 
 	const struct gs_error *failed = gs_engine_error(run->cli->engine);
 
@@ -316,15 +235,16 @@ static struct gs_error *run_detectors(struct run *run, int argc, char **argv)
 	struct gs_error *err = cli_open_engine(cli);
 
 	if (!err && optind == argc)
-		err = add_shipped(run);
+		err = chosen_add_shipped(&run->chosen, cli, run->period_us);
 	for (int i = optind; i < argc && !err; i++)
-		err = add_named(run, argv[i]);
+		err = chosen_add_named(&run->chosen, cli, argv[i], run->period_us);
 	if (!err)
-		err = params_set(&run->params, run->detectors, run->count);
+		err = params_set(&run->params, run->chosen.list, run->chosen.count);
 	if (!err && chosen)
 		say_engine(cli);
 	if (!err)
-		err = run->once ? run_once(run) : run_periods(run, &set);
+		err = run->once ? chosen_run_once(&run->chosen, stream_record, &run->stream)
+				: run_periods(run, &set);
 	return err;
 }
 
@@ -337,7 +257,7 @@ struct gs_error *cmd_run(struct cli *cli, int argc, char **argv)
 	if (!err && !parser.done)
 		err = run_detectors(&run, argc, argv);
 	gs_conditions_destroy(run.stream.conditions);
-	free(run.detectors);
+	chosen_deinit(&run.chosen);
 	params_deinit(&run.params);
 	return err;
 }

@@ -19,6 +19,7 @@ static const struct command {
 	{ "mem", cmd_mem, "memory use, as /proc/meminfo shows it" },
 	{ "dmesg", cmd_dmesg, "the kernel log" },
 	{ "run", cmd_run, "run detectors and print what they find, until ^C" },
+	{ "top", cmd_top, "processes, CPUs, memory and findings on a screen" },
 	{ "list", cmd_list, "the detectors, and with -t whether they fit the target" },
 	{ "dump", cmd_dump, "write the memory into an ELF vmcore" },
 };

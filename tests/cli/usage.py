@@ -8,7 +8,7 @@ import tempfile
 import unittest
 
 PROGRAM = sys.argv.pop(1)
-COMMANDS = ["info", "ps", "mem", "dmesg", "run", "list", "dump"]
+COMMANDS = ["info", "ps", "mem", "dmesg", "run", "top", "list", "dump"]
 
 # Exit codes; include/gpusentinel/error.h.
 OK, OTHER, USAGE, TARGET, KERNEL, DETECTOR, ENGINE = range(7)
