@@ -8,6 +8,7 @@
 
 #include "cli/json.h"
 #include "cli/text.h"
+#include "util/array.h"
 
 static const struct severity {
 	const char *text, *json, *colour;
@@ -44,12 +45,47 @@ static const char *message_of(const struct gs_record *record, const struct gs_co
 	return before ? before->message : NULL;
 }
 
-static void print_message(const struct gs_record *record, const struct gs_condition *before)
+// Bytes of the item "name=value" that begins at @text, if it says who is to blame; else 0.
+static size_t culprit_size(const char *text)
+{
+	static const char *const names[] = { "pid=", "comm=", "cpu=", "device=", "module=" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (!strncmp(text, names[i], strlen(names[i])))
+			return strcspn(text, " ,;");
+	}
+	return 0;
+}
+
+// With the culprit in bold.
+static void print_in_colour(const char *message)
+{
+	const char *rest = message;
+
+	for (const char *p = message; *p; p++) {
+		size_t size = p == message || p[-1] == ' ' ? culprit_size(p) : 0;
+
+		if (!size)
+			continue;
+		text_print(stdout, rest, (size_t)(p - rest), false);
+		fputs("\033[1m", stdout);
+		text_print(stdout, p, size, false);
+		fputs("\033[0m", stdout);
+		rest = p + size;
+		p = rest - 1;
+	}
+	text_print(stdout, rest, strlen(rest), false);
+}
+
+static void print_message(const struct stream *stream, const struct gs_record *record,
+			  const struct gs_condition *before)
 {
 	const char *message = message_of(record, before);
 	char lasted[TEXT_NUMBER_MAX];
 
-	if (message)
+	if (message && stream->colour && record->kind == GS_RECORD_FINDING)
+		print_in_colour(message);
+	else if (message)
 		text_print(stdout, message, strlen(message), false);
 	else
 		printf("condition %s key=%" PRIu64 ", whose message was lost", record->alarm,
@@ -82,7 +118,7 @@ static void print_text(const struct stream *stream, const struct gs_record *reco
 		       record->detector_name);
 	else
 		printf("%s %-8s %s: ", wall, word, record->detector_name);
-	print_message(record, before);
+	print_message(stream, record, before);
 	if (record->kind == GS_RECORD_METRIC && record->count)
 		printf(" %s", gs_record_item_text(record, 0));
 	if (record->flags & GS_RECORD_F_FAULT)

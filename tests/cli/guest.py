@@ -16,6 +16,8 @@ import tempfile
 import time
 import unittest
 
+from terminal import Terminal
+
 PROGRAM = sys.argv.pop(1)
 GUEST = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else None
 LAB = pathlib.Path(__file__).resolve().parents[2] / "lab" / "guest"
@@ -134,6 +136,20 @@ UNPROTECTED = r"(gpusentinel: when memory runs out here, [^\n]*\n)?"
 
 
 class Run(Case):
+    def test_colours(self):
+        command = [PROGRAM, "-t", f"qemu:{GUEST}", "-e", "cpu", "run", "--once", "memory", "-p", "memory.warn_percent=100"]
+        with Terminal(command, columns=300) as terminal:
+            line = terminal.until(lambda lines: re.search("memory: memory is short: .* pid=.* rss_kb=", lines[0]),
+                                  "the finding")[0]
+            self.assertEqual(terminal.wait(), 0)
+            styles = terminal.screen.styles[0]
+            self.assertEqual({styles[line.index(word)] for word in ("memory", "available_kb", "rss_kb")}, {frozenset()})
+            self.assertEqual(styles[line.index("WARNING")], {33})
+            self.assertEqual({styles[line.index(word)] for word in ("pid=", "comm=")}, {frozenset({1})})
+        with Terminal(command, columns=300, NO_COLOR="1") as terminal:
+            self.assertEqual(terminal.wait(), 0)
+            self.assertEqual({style for line in terminal.screen.styles for style in line}, {frozenset()})
+
     def test_parameters(self):
         args = ("-e", "cpu", "run", "--once", "memory")
         self.assertEqual(self.output(*args), "")
