@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What compiled detectors do, on the CPU, over made-up kernel memory."""
+import os
 import random
+import re
 import struct
 import unittest
 
@@ -392,6 +394,17 @@ class Params(Case):
         self.assertEqual(detector.run(memory, self.raised, name="params").rows, [(10, 5), ()])
         self.assertEqual(detector.run(memory, {**self.raised, ("param", "limit", "what is too much"): 21},
                                       name="params").rows, [(21, 10)])
+
+    def test_a_run_loads_them_once_and_the_next_one_again(self):
+        ir = self.out("ir")
+        self.detector('PARAM(limit, 10, "what is too much");\nDETECTOR(test)\n{\n\tfor (int i = 0; i < 3; i++)\n'
+                      '\t\trow("%llu", limit + i);\n}\n', args=("--keep-ir", ir))
+        for machine in "nvptx64", "x86_64":
+            with open(os.path.join(ir, f"10-final.{machine}.ll")) as f:
+                text = re.search(r"^define [^\n]*@gs_body_test\(.*?^}", f.read(), re.M | re.S)[0]
+            loads = re.findall(r"= load volatile i64, ptr %\w+, align 8[^\n]*", text)
+            self.assertEqual(len(loads), 1, text)
+            self.assertNotIn("invariant", loads[0])
 
 
 class Types(Case):
