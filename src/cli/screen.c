@@ -5,7 +5,11 @@
 #include <ncurses.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <term.h>
 #include <unistd.h>
+
+// Every capability is a macro in term.h; this one is a member of frames.
+#undef lines
 
 #include "cli/text.h"
 #include "util/array.h"
@@ -23,13 +27,18 @@ static const short colours[] = {
 struct gs_error *screen_open(void)
 {
 	const char *type = getenv("TERM");
+	int known;
 
 	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
 		return gs_error_create(GS_ERROR_USAGE,
 				       "top needs a terminal; --batch prints one frame as text");
 	// What a name or a message holds beyond ASCII shows if the terminal's characters have it.
 	setlocale(LC_CTYPE, "");
-	terminal = newterm(NULL, stdout, stdin);
+	// Asked first: newterm() leaves memory behind where it fails.
+	if (setupterm(NULL, STDOUT_FILENO, &known) == OK) {
+		del_curterm(cur_term);
+		terminal = newterm(NULL, stdout, stdin);
+	}
 	if (!terminal)
 		return gs_error_create(GS_ERROR_USAGE,
 				       "top does not know the terminal TERM=%s; --batch prints one "
