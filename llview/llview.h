@@ -171,7 +171,7 @@ void lv_refuse_late(struct lv *lv);
 /** Make steps over kernel types in kernel memory go by their size there. */
 void lv_strides(struct lv *lv);
 
-/** Check formats and turn row(), finding(), metric() into gs.record. */
+/** Check formats and turn row(), finding(), metric() and what alarm() tells into gs.record. */
 void lv_records(struct lv *lv);
 
 /** Put bounds checks before accesses to local memory, and refuse stores elsewhere. */
