@@ -33,44 +33,53 @@ static struct gs_error *deliver(void *arg, const struct gs_mailbox_entry *entry,
 	return NULL;
 }
 
-static struct gs_error *update_stats(struct cuda *cuda, uint32_t index)
+static void update_stats(struct cuda *cuda, uint32_t index, const struct gs_mailbox_detector *row)
 {
 	struct gs_detector *detector = cuda->rows[index];
-	struct gs_mailbox_detector row;
-	struct gs_error *err = mailbox_read_detector(cuda->reader, index, &row);
 
-	// A row that is being written: the next time.
-	if (err && err->code != GS_ERROR_ENGINE) {
-		gs_error_destroy(err);
-		return NULL;
-	}
-	if (err)
-		return err;
-	if (row.lost > cuda->lost[index])
+	if (row->lost > cuda->lost[index])
 		cuda->short_of_room |= UINT64_C(1) << index;
-	cuda->lost[index] = row.lost;
+	cuda->lost[index] = row->lost;
 	pthread_mutex_lock(&cuda->engine->lock);
 
 	struct gs_run_stats *stats = &detector->stats;
 
-	stats->runs = row.runs;
-	stats->last_ns = row.last_ns;
-	stats->max_ns = row.max_ns;
-	stats->faults = row.faults;
-	stats->fault_address = row.fault_address;
-	stats->walks = row.walks;
+	stats->runs = row->runs;
+	stats->last_ns = row->last_ns;
+	stats->max_ns = row->max_ns;
+	stats->faults = row->faults;
+	stats->fault_address = row->fault_address;
+	stats->walks = row->walks;
 	stats->records = cuda->delivered[index];
-	stats->records_lost = row.lost + mailbox_missed(cuda->reader, index) + detector->damaged;
-	stats->stopped_budget = row.stopped_budget;
-	stats->stopped_bounds = row.stopped_bounds;
-	stats->stopped_trap = row.stopped_trap;
-	if (row.stop != GS_STOP_NONE) {
-		fat_site_name(detector->loaded->fat, row.stop_site, false, detector->stop_site,
+	stats->records_lost = row->lost + mailbox_missed(cuda->reader, index) + detector->damaged;
+	stats->stopped_budget = row->stopped_budget;
+	stats->stopped_bounds = row->stopped_bounds;
+	stats->stopped_trap = row->stopped_trap;
+	if (row->stop != GS_STOP_NONE) {
+		fat_site_name(detector->loaded->fat, row->stop_site, false, detector->stop_site,
 			      sizeof(detector->stop_site));
 		stats->stop_site = detector->stop_site;
 	}
 	pthread_mutex_unlock(&cuda->engine->lock);
-	return NULL;
+}
+
+// Rows that are being written: the next time.
+static struct gs_error *read_table(struct cuda *cuda)
+{
+	struct gs_mailbox_detector rows[GS_MAILBOX_DETECTORS];
+	uint32_t count = 0;
+	uint64_t fresh;
+
+	for (uint32_t i = 0; i < GS_MAILBOX_DETECTORS; i++)
+		count = cuda->rows[i] ? i + 1 : count;
+
+	struct gs_error *err = mailbox_read_detectors(cuda->reader, count, rows, &fresh);
+
+	for (uint32_t i = 0; i < count && !err; i++) {
+		if (cuda->rows[i] && fresh >> i & 1)
+			update_stats(cuda, i, &rows[i]);
+	}
+	return err;
 }
 
 struct gs_error *cuda_reader_drain(struct cuda *cuda, bool table)
@@ -81,11 +90,7 @@ struct gs_error *cuda_reader_drain(struct cuda *cuda, bool table)
 
 	if (!err)
 		err = mailbox_poll(cuda->reader, GS_MAILBOX_DATA, deliver, cuda, &count);
-	for (uint32_t i = 0; i < GS_MAILBOX_DETECTORS && table && !err; i++) {
-		if (cuda->rows[i])
-			err = update_stats(cuda, i);
-	}
-	return err;
+	return !err && table ? read_table(cuda) : err;
 }
 
 static bool sleep_until(struct cuda *cuda, uint64_t when)

@@ -165,6 +165,33 @@ struct gs_error *mailbox_read_detector(struct mailbox_reader *reader, uint32_t i
 	return err;
 }
 
+struct gs_error *mailbox_read_detectors(struct mailbox_reader *reader, uint32_t count,
+					struct gs_mailbox_detector *rows, uint64_t *fresh_ret)
+{
+	*fresh_ret = 0;
+	if (count > reader->header.detector_count)
+		count = reader->header.detector_count;
+	if (count > GS_MAILBOX_DETECTORS)
+		count = GS_MAILBOX_DETECTORS;
+	if (!count)
+		return NULL;
+
+	_cleanup_free_ struct gs_mailbox_detector *now = calloc(count, sizeof(*now));
+	struct gs_error *err = now ? reader->read(reader->arg, reader->header.detectors.offset, now,
+						  count * sizeof(*now))
+				   : &gs_enomem;
+
+	for (uint32_t i = 0; i < count && !err; i++) {
+		if (!all_zero(&now[i], sizeof(now[i])) &&
+		    now[i].crc != mailbox_crc(&now[i], sizeof(now[i]), &now[i].crc))
+			continue;
+		rows[i] = now[i];
+		rows[i].name[sizeof(rows[i].name) - 1] = '\0';
+		*fresh_ret |= UINT64_C(1) << i;
+	}
+	return err;
+}
+
 static struct gs_error *read_head(struct mailbox_reader *reader, uint32_t ring, uint64_t *ret)
 {
 	return reader->read(reader->arg,

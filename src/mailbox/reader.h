@@ -44,6 +44,10 @@ struct gs_error *mailbox_read_heartbeat(struct mailbox_reader *reader,
 // One row of the detector table; its name ends.
 struct gs_error *mailbox_read_detector(struct mailbox_reader *reader, uint32_t index,
 				       struct gs_mailbox_detector *ret);
+// The first @count rows in one piece. One that is being written stays as it is in @rows; the bit of one that is new is
+// set in @fresh_ret. At most 64.
+struct gs_error *mailbox_read_detectors(struct mailbox_reader *reader, uint32_t count,
+					struct gs_mailbox_detector *rows, uint64_t *fresh_ret);
 
 // A structure whose CRC is at @crc, read again until it is right; @what names it in the error. All zero counts as right.
 struct gs_error *mailbox_read_sealed(struct mailbox_reader *reader, const char *what,
