@@ -24,17 +24,17 @@ milliseconds()
 	sed -nE "s/^.*$2 ([0-9.]+) ms.*/\1/p" "$1" | head -n 1
 }
 
-# compare SHORT DETECTOR...: exit status of the check, so that times are only taken from a run that worked
+# compare SHORT NAME DETECTOR...: of a guest; exit status of the check, so that times are only taken from a run that worked
 compare()
 {
-	local short=$1 status equal log=$out/compare-$1.txt
-	shift
+	local guest=$1 short=$2 status equal log=$out/compare-$2.txt
+	shift 2
 
 	if [ -n "$no_gpu" ]; then
 		check "cuda equals cpu $short" skip "$no_gpu"
 		return 1
 	fi
-	bounded 90 bash -c 'program compare "$@"' - "qemu:$(name_of "$short")" "$@" >"$log" 2>&1
+	bounded 90 bash -c 'program compare "$@"' - "qemu:$(name_of "$guest")" "$@" >"$log" 2>&1
 	status=$?
 	equal=$(grep -cE '^ok .*: [0-9]+ records' "$log")
 	case $status in
@@ -78,7 +78,7 @@ frozen()
 	for version in ${up[@]+"${up[@]}"}; do
 		freeze "$version"
 		lists "$version"
-		if compare "$version" "$kit"/detectors/*.so; then
+		if compare "$version" "$version" "$kit"/detectors/*.so; then
 			start_time "$version" 3000
 		fi
 	done
@@ -91,7 +91,7 @@ big()
 		check "start 16g" skip "$big_why"
 	elif booted 16g; then
 		freeze 16g
-		if compare 16g "$kit"/detectors/*.so; then
+		if compare 16g 16g "$kit"/detectors/*.so; then
 			start_time 16g 3000
 		fi
 		guest stop "$(name_of 16g)" >>"$out/log.txt"
