@@ -486,31 +486,39 @@ static void all_records_are_published(void **state)
 {
 	static const struct {
 		uint32_t threads, blocks;
-	} shapes[] = { { 1, 1 }, { 6, 1 }, { 34, 1 }, { 5, 3 }, { 1, 2 } };
+		// Only the first thread runs, and the others help.
+		bool solo;
+		uint64_t records;
+	} shapes[] = {
+		{ 1, 1, false, 12 }, { 6, 1, false, 12 }, { 34, 1, false, 12 }, { 5, 3, false, 12 },
+		{ 1, 2, false, 12 }, { 32, 1, true, 12 }, { 32, 1, true, 300 },
+	};
 
 	(void)state;
 	memset(text, 'x', sizeof(text) - 1);
 	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
-		uint32_t all = shapes[i].threads * shapes[i].blocks;
+		uint64_t all = shapes[i].solo ? 1 : shapes[i].threads * shapes[i].blocks;
+		uint64_t findings = all * shapes[i].records / 3, data = 2 * findings;
 		struct launch *launch =
 			launch_create(shapes[i].threads, shapes[i].blocks, stop_behind);
 		struct box box;
 
 		box_init(&box, launch, 1 << 15, 1 << 16);
-		launch->sum = 12;
+		launch->control.solo = shapes[i].solo ? shapes[i].threads : 0;
+		launch->sum = shapes[i].records;
 		for (uint64_t times = 1; times <= 3; times++) {
 			launch->control.stop = 0;
 			start(launch, run_loop);
 			join(launch);
 			poll_box(&box);
-			assert_int_equal(box.count[GS_MAILBOX_FINDINGS], all * 4);
-			assert_int_equal(box.count[GS_MAILBOX_DATA], all * 8);
+			assert_int_equal(box.count[GS_MAILBOX_FINDINGS], findings);
+			assert_int_equal(box.count[GS_MAILBOX_DATA], data);
 
 			struct gs_mailbox_detector row = read_row(&box);
 
 			assert_int_equal(row.runs, times);
-			assert_int_equal(row.records[GS_MAILBOX_FINDINGS], times * all * 4);
-			assert_int_equal(row.records[GS_MAILBOX_DATA], times * all * 8);
+			assert_int_equal(row.records[GS_MAILBOX_FINDINGS], times * findings);
+			assert_int_equal(row.records[GS_MAILBOX_DATA], times * data);
 			assert_int_equal(row.lost, 0);
 			assert_int_equal(row.state, GS_MAILBOX_STOPPED);
 			assert_int_equal(launch->shared.run, times);
@@ -551,26 +559,29 @@ static void more_than_half_a_ring_is_lost(void **state)
 // Of one thread the last records stay, as those of any other writer.
 static void one_thread_overwrites_itself(void **state)
 {
-	struct launch *launch = launch_create(1, 1, stop_behind);
-	struct box box;
-
 	(void)state;
 	memset(text, 'x', sizeof(text) - 1);
-	box_init(&box, launch, 64, 128);
-	launch->sum = 60;
-	start(launch, run_loop);
-	join(launch);
-	poll_box(&box);
+	for (uint32_t solo = 0; solo <= 32; solo += 32) {
+		struct launch *launch = launch_create(solo ? solo : 1, 1, stop_behind);
+		struct box box;
 
-	struct gs_mailbox_detector row = read_row(&box);
+		box_init(&box, launch, 64, 128);
+		launch->control.solo = solo;
+		launch->sum = 60;
+		start(launch, run_loop);
+		join(launch);
+		poll_box(&box);
 
-	assert_int_equal(row.records[0] + row.records[1] + row.lost, 60);
-	assert_int_equal(box.next[GS_MAILBOX_DATA][0], 60);
-	assert_int_equal(box.count[0] + box.count[1] + mailbox_missed(box.reader, 0) + row.lost,
-			 60);
-	assert_true(mailbox_missed(box.reader, 0) > 0);
-	box_deinit(&box);
-	free(launch);
+		struct gs_mailbox_detector row = read_row(&box);
+
+		assert_int_equal(row.records[0] + row.records[1] + row.lost, 60);
+		assert_int_equal(box.next[GS_MAILBOX_DATA][0], 60);
+		assert_int_equal(
+			box.count[0] + box.count[1] + mailbox_missed(box.reader, 0) + row.lost, 60);
+		assert_true(mailbox_missed(box.reader, 0) > 0);
+		box_deinit(&box);
+		free(launch);
+	}
 }
 
 static void stop_after_runs(struct gs_ctx *ctx, struct launch *launch)

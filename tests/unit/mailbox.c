@@ -389,6 +389,28 @@ static void rows_and_heartbeat_are_sealed(void **state)
 	box_deinit(&box);
 }
 
+static void a_row_that_is_written_does_not_hold_the_others(void **state)
+{
+	struct gs_mailbox_detector rows[4] = { [2] = { .runs = 77 } };
+	struct box box;
+	uint64_t fresh;
+
+	(void)state;
+	box_init(&box);
+	gs_mailbox_run_begin(&box.writers[1], 100);
+	gs_mailbox_run_begin(&box.writers[2], 100);
+	box.memory[box.header.detectors.offset + 2 * sizeof(rows[0]) + 70] ^= 1;
+	assert_null(mailbox_read_detectors(box.reader, 4, rows, &fresh));
+	assert_int_equal(fresh & 0x6, 0x2);
+	assert_int_equal(rows[1].state, GS_MAILBOX_RUNNING);
+	assert_string_equal(rows[1].name, "sample");
+	assert_int_equal(rows[2].runs, 77);
+	// Of none.
+	assert_null(mailbox_read_detectors(box.reader, 0, rows, &fresh));
+	assert_int_equal(fresh, 0);
+	box_deinit(&box);
+}
+
 static void headers_are_checked(void **state)
 {
 	struct box box;
@@ -488,6 +510,7 @@ int main(void)
 		cmocka_unit_test(damage_is_not_delivered),
 		cmocka_unit_test(records_do_not_forge_entries),
 		cmocka_unit_test(rows_and_heartbeat_are_sealed),
+		cmocka_unit_test(a_row_that_is_written_does_not_hold_the_others),
 		cmocka_unit_test(headers_are_checked),
 		cmocka_unit_test(many_writers_share_a_ring),
 	};
