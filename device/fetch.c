@@ -100,27 +100,18 @@ DEFINE_READ(32, 32, uint32_t, "r")
 DEFINE_READ(64, 64, uint64_t, "l")
 
 inline __attribute__((always_inline)) void gs_rt_read_pair(struct gs_ctx *ctx, uint64_t place,
-							   uint64_t bytes, uint64_t pair[2])
+							   uint64_t pair[2])
 {
-	uint32_t second = place && bytes > 8, both = second && !(place & 15);
-
 	(void)ctx;
 	__asm__ volatile("{\n\t"
-			 ".reg .pred found, second, both, apart;\n\t"
+			 ".reg .pred found;\n\t"
 			 "setp.ne.u64 found, %2, 0;\n\t"
-			 "setp.ne.u32 second, %3, 0;\n\t"
-			 "setp.ne.u32 both, %4, 0;\n\t"
 			 "mov.u64 %0, 0;\n\t"
 			 "mov.u64 %1, 0;\n\t"
-			 "@both ld.relaxed.sys.global.v2.u64 {%0, %1}, [%2];\n\t"
-			 "not.pred apart, both;\n\t"
-			 "and.pred found, found, apart;\n\t"
-			 "and.pred second, second, apart;\n\t"
-			 "@found ld.relaxed.sys.global.u64 %0, [%2];\n\t"
-			 "@second ld.relaxed.sys.global.u64 %1, [%2+8];\n\t"
+			 "@found ld.relaxed.sys.global.v2.u64 {%0, %1}, [%2];\n\t"
 			 "}"
 			 : "=&l"(pair[0]), "=&l"(pair[1])
-			 : "l"(place), "r"(second), "r"(both));
+			 : "l"(place));
 }
 #else
 #define DEFINE_READ(bits, type)                                                                   \
@@ -137,10 +128,10 @@ DEFINE_READ(32, target_u32)
 DEFINE_READ(64, target_u64)
 
 inline __attribute__((always_inline)) void gs_rt_read_pair(struct gs_ctx *ctx, uint64_t place,
-							   uint64_t bytes, uint64_t pair[2])
+							   uint64_t pair[2])
 {
 	pair[0] = gs_rt_read64(ctx, place);
-	pair[1] = gs_rt_read64(ctx, place && bytes > 8 ? place + 8 : 0);
+	pair[1] = gs_rt_read64(ctx, place ? place + 8 : 0);
 }
 #endif
 

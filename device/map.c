@@ -189,8 +189,8 @@ static uint64_t page_in(struct gs_ctx *ctx, const struct gs_map_segment *segment
 	uint64_t offset = phys - segment->phys;
 
 #ifdef __NVPTX__
-	// What is aligned in the target must be so here.
-	if (segment->base & 7)
+	// What is aligned in the target must be so here: a misaligned load ends the context.
+	if ((segment->base + offset) & 15)
 		return 0;
 #endif
 	// Half a page at the end of a segment is no page.

@@ -85,11 +85,9 @@ uint16_t gs_rt_read16(struct gs_ctx *ctx, uint64_t place);
 uint32_t gs_rt_read32(struct gs_ctx *ctx, uint64_t place);
 uint64_t gs_rt_read64(struct gs_ctx *ctx, uint64_t place);
 /**
- * The first @p bytes bytes from a place that gs_rt_place() returned for them, a multiple of 8, but at most two words;
- * words that are not read become 0. Two words go as one request if they can: of two for one sector of 32 bytes, the second
- * would wait until the first has come back.
+ * Two words from what gs_rt_place() returned for them, or 0. Of an address that is a multiple of 16: they go as one request.
  */
-void gs_rt_read_pair(struct gs_ctx *ctx, uint64_t place, uint64_t bytes, uint64_t pair[2]);
+void gs_rt_read_pair(struct gs_ctx *ctx, uint64_t place, uint64_t pair[2]);
 
 /** Loads that miss the TLB, cross a page or are misaligned on a GPU. @p size is 1, 2, 4 or 8. */
 uint64_t gs_rt_load_slow(struct gs_ctx *ctx, uint64_t address, uint32_t size);

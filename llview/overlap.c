@@ -33,15 +33,18 @@ struct lv_overlap {
 
 // --- which ---
 
-static unsigned int word_count(uint64_t bytes)
+// Copies and strings are read by units of 16 bytes: two loads of one sector of 32 would go one behind the other.
+enum { UNIT = 16 };
+
+// They may begin and end anywhere.
+static unsigned int unit_count(uint64_t bytes)
 {
-	return (bytes + 7) / 8;
+	return (unsigned int)(bytes + 2 * (UNIT - 1)) / UNIT;
 }
 
-// Words may begin in the middle of one.
 static unsigned int read_count(const struct lv_kernel_access *access)
 {
-	return access->words ? word_count(access->size) + 1 : 1;
+	return access->words ? 2 * unit_count(access->size) : 1;
 }
 
 static struct group *group_of(struct lv_overlap *overlap, const struct lv_kernel_access *access)
@@ -124,16 +127,17 @@ static LLVMValueRef new_variable(struct lv_overlap *overlap, LLVMTypeRef type)
 	return variable;
 }
 
-// First byte and number of bytes of the words that contain an access.
+// First byte and number of bytes of the units that contain an access.
 static void span_of(struct lv *lv, LLVMValueRef address, uint64_t size, LLVMValueRef *ret_first,
 		    LLVMValueRef *ret_bytes)
 {
 	LLVMBuilderRef b = lv->builder;
-	LLVMValueRef low = LLVMBuildAnd(b, address, lv_u64(lv, 7), "");
-	LLVMValueRef end = LLVMBuildAdd(b, low, lv_u64(lv, size + 7), "");
+	LLVMValueRef low = LLVMBuildAnd(b, address, lv_u64(lv, UNIT - 1), "");
+	LLVMValueRef end = LLVMBuildAdd(b, low, lv_u64(lv, size + UNIT - 1), "");
+	LLVMValueRef mask = lv_u64(lv, ~(uint64_t)(UNIT - 1));
 
-	*ret_first = LLVMBuildAnd(b, address, lv_u64(lv, ~UINT64_C(7)), "");
-	*ret_bytes = LLVMBuildAnd(b, end, lv_u64(lv, ~UINT64_C(7)), "");
+	*ret_first = LLVMBuildAnd(b, address, mask, "");
+	*ret_bytes = LLVMBuildAnd(b, end, mask, "");
 }
 
 static LLVMValueRef emit_place(struct lv_overlap *overlap, LLVMValueRef window,
@@ -161,26 +165,22 @@ static void emit_words(struct lv_overlap *overlap, struct lv_early *early, uint6
 	LLVMValueRef none = lv_u64(lv, 0);
 	LLVMValueRef found = LLVMBuildICmp(b, LLVMIntNE, early->place, none, "");
 
-	early->count = word_count(size) + 1;
+	early->count = 2 * unit_count(size);
 	for (unsigned int i = 0; i < early->count; i += 2) {
-		LLVMValueRef at = LLVMBuildAdd(b, early->place, lv_u64(lv, 8 * i), "");
+		uint64_t offset = 8 * i;
+		LLVMValueRef at = LLVMBuildAdd(b, early->place, lv_u64(lv, offset), "");
+		LLVMValueRef needed = LLVMBuildICmp(b, LLVMIntUGT, bytes, lv_u64(lv, offset), "");
 		LLVMValueRef pair = new_variable(overlap, LLVMArrayType2(lv->i64, 2));
-		LLVMValueRef args[] = { LLVMBuildSelect(b, found, at, none, ""),
-					LLVMBuildSub(b, bytes, lv_u64(lv, 8 * i), ""), pair };
+		LLVMValueRef args[] = {
+			LLVMBuildSelect(b, LLVMBuildAnd(b, found, needed, ""), at, none, ""), pair
+		};
 
-		// The last word may be one too many.
-		if (i + 1 == early->count) {
-			LLVMValueRef more =
-				LLVMBuildICmp(b, LLVMIntUGT, bytes, lv_u64(lv, 8 * i), "");
-
-			args[0] = LLVMBuildSelect(b, more, args[0], none, "");
-		}
-		lv_rt(lv, overlap->fn, "read_pair", lv->void_type, args, 3);
-		for (unsigned int k = i; k < i + 2 && k < early->count; k++) {
-			LLVMValueRef index = lv_u64(lv, 8 * (k - i));
+		lv_rt(lv, overlap->fn, "read_pair", lv->void_type, args, 2);
+		for (unsigned int k = 0; k < 2; k++) {
+			LLVMValueRef index = lv_u64(lv, 8 * k);
 			LLVMValueRef from = LLVMBuildGEP2(b, lv->i8, pair, &index, 1, "");
 
-			early->v[k] = LLVMBuildLoad2(b, lv->i64, from, "");
+			early->v[i + k] = LLVMBuildLoad2(b, lv->i64, from, "");
 		}
 	}
 }
@@ -309,6 +309,17 @@ static void store_at(struct lv *lv, LLVMValueRef value, LLVMValueRef to, uint64_
 	LLVMSetAlignment(LLVMBuildStore(lv->builder, value, place), size < align ? size : align);
 }
 
+// Word @index from the one on in which the access begins: @odd, the second of its unit.
+static LLVMValueRef word_at(struct lv *lv, const struct lv_early *early, uint64_t index,
+			    LLVMValueRef odd)
+{
+	LLVMValueRef zero = lv_u64(lv, 0);
+	LLVMValueRef even_word = index < early->count ? early->v[index] : zero;
+	LLVMValueRef odd_word = index + 1 < early->count ? early->v[index + 1] : zero;
+
+	return LLVMBuildSelect(lv->builder, odd, odd_word, even_word, "");
+}
+
 void lv_early_store(struct lv *lv, const struct lv_early *early, LLVMValueRef address,
 		    uint64_t bytes, LLVMValueRef to, unsigned int align)
 {
@@ -316,9 +327,12 @@ void lv_early_store(struct lv *lv, const struct lv_early *early, LLVMValueRef ad
 	LLVMValueRef low = LLVMBuildAnd(b, address, lv_u64(lv, 7), "");
 	LLVMValueRef right = LLVMBuildShl(b, low, lv_u64(lv, 3), "");
 	LLVMValueRef left = LLVMBuildSub(b, lv_u64(lv, 63), right, "");
+	LLVMValueRef odd = LLVMBuildTrunc(b, LLVMBuildLShr(b, address, lv_u64(lv, 3), ""),
+					  LLVMInt1TypeInContext(lv->llvm), "");
 
 	for (uint64_t at = 0; at < bytes;) {
-		LLVMValueRef word = early->v[at / 8], next = early->v[at / 8 + 1];
+		LLVMValueRef word = word_at(lv, early, at / 8, odd);
+		LLVMValueRef next = word_at(lv, early, at / 8 + 1, odd);
 
 		// In two steps: a shift by 64 has no meaning.
 		next = LLVMBuildShl(b, LLVMBuildShl(b, next, lv_u64(lv, 1), ""), left, "");

@@ -23,10 +23,10 @@ struct lv_early {
 	/** i64: where it is in the engine's memory; 0: not translated, nothing was read. */
 	LLVMValueRef place;
 	/**
-	 * A load: the value as integer. A copy or string: the words (i64) that contain it, the first
-	 * of which begins at its address rounded down to 8; the last one may be one too many, then 0.
+	 * A load: the value as integer. A copy or string: the words (i64) of the units of 16 bytes that contain it; the
+	 * first begins at its address rounded down to 16. The last unit may be one too many, then it is 0.
 	 */
-	LLVMValueRef v[LV_EARLY_BYTES / 8 + 1];
+	LLVMValueRef v[2 * ((LV_EARLY_BYTES + 30) / 16)];
 	unsigned int count;
 };
 
