@@ -83,6 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.detector_name = "fuzz",
 		.symbolize = symbolize,
 		.fn = see,
+		.kinds = UINT32_MAX,
 		.arg = (void *)&sum,
 	};
 	uint64_t count, damaged;

@@ -221,6 +221,12 @@ void gs_detector_stats(struct gs_detector *detector, struct gs_run_stats *ret);
 void gs_detector_get_info(struct gs_detector *detector, struct gs_detector_info *ret);
 
 /**
+ * Deliver records of these kinds only, from the next gs_engine_start() on: bit N for enum gs_record_kind N, where
+ * findings are those of both kinds. Others count as delivered, and cost nothing here. All, if it is not called.
+ */
+void gs_engine_set_kinds(struct gs_engine *engine, uint32_t kinds);
+
+/**
  * Run every added detector on its period until gs_engine_stop(), each in its own thread. @p fn is called
  * from those threads, one at a time.
  */

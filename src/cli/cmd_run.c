@@ -120,6 +120,12 @@ static struct gs_error *run_periods(struct run *run, const sigset_t *set)
 
 	protect(run->cli);
 
+	const struct stream *stream = &run->stream;
+
+	gs_engine_set_kinds(run->cli->engine,
+			    1u << GS_RECORD_FINDING | (uint32_t)stream->rows << GS_RECORD_ROW |
+				    (uint32_t)stream->metrics << GS_RECORD_METRIC);
+
 	struct gs_error *err = gs_engine_start(run->cli->engine, stream_record, &run->stream);
 
 	if (err)

@@ -23,14 +23,20 @@ static struct gs_error *deliver(void *arg, const struct gs_mailbox_entry *entry,
 	if (!detector)
 		return NULL;
 
-	struct gs_error *err = detector_deliver(detector, record, entry->size,
-						(uint64_t)cuda->header.wall_offset_ns,
-						cuda->engine->fn, cuda->engine->arg, &count);
+	struct gs_error *err = detector_deliver(
+		detector, record, entry->size, (uint64_t)cuda->header.wall_offset_ns,
+		cuda->engine->kinds, cuda->engine->fn, cuda->engine->arg, &count);
 
 	cuda->delivered[row] += count;
 	// A damaged record is not a reason to miss the others.
 	gs_error_destroy(err);
 	return NULL;
+}
+
+// Rows and metrics are most of what is written. Nobody reads what nobody wants.
+static bool wants_data(const struct cuda *cuda)
+{
+	return cuda->engine->kinds & (1u << GS_RECORD_ROW | 1u << GS_RECORD_METRIC);
 }
 
 static void update_stats(struct cuda *cuda, uint32_t index, const struct gs_mailbox_detector *row)
@@ -51,6 +57,8 @@ static void update_stats(struct cuda *cuda, uint32_t index, const struct gs_mail
 	stats->fault_address = row->fault_address;
 	stats->walks = row->walks;
 	stats->records = cuda->delivered[index];
+	if (!wants_data(cuda))
+		stats->records += row->records[GS_MAILBOX_DATA];
 	stats->records_lost = row->lost + mailbox_missed(cuda->reader, index) + detector->damaged;
 	stats->stopped_budget = row->stopped_budget;
 	stats->stopped_bounds = row->stopped_bounds;
@@ -88,7 +96,7 @@ struct gs_error *cuda_reader_drain(struct cuda *cuda, bool table)
 	struct gs_error *err =
 		mailbox_poll(cuda->reader, GS_MAILBOX_FINDINGS, deliver, cuda, &count);
 
-	if (!err)
+	if (!err && wants_data(cuda))
 		err = mailbox_poll(cuda->reader, GS_MAILBOX_DATA, deliver, cuda, &count);
 	return !err && table ? read_table(cuda) : err;
 }

@@ -161,6 +161,11 @@ static bool fill_alarm(struct gs_record *record)
 	return true;
 }
 
+static bool is_wanted(const struct decode_run *run, const struct gs_record_header *header)
+{
+	return header->kind >= 32 || run->kinds >> header->kind & 1;
+}
+
 // Returns why the record is damaged, or NULL.
 static const char *decode_record(struct gs_record_decoder *decoder,
 				 const struct gs_record_header *header, const uint8_t *bytes)
@@ -257,8 +262,10 @@ struct gs_error *decode_records(const struct decode_run *run, const uint8_t *buf
 	for (size_t offset = 0; offset < size;) {
 		struct gs_record_header header;
 		const char *wrong = check_size(buffer + offset, size - offset, &header);
-		const char *damage =
-			wrong ? wrong : decode_record(decoder, &header, buffer + offset);
+		const char *damage = wrong;
+
+		if (!wrong && is_wanted(run, &header))
+			damage = decode_record(decoder, &header, buffer + offset);
 
 		if (damage && decoder->strings.failed)
 			return &gs_enomem;

@@ -21,6 +21,8 @@ struct decode_run {
 	void *symbolize_arg;
 	gs_record_fn *fn;
 	void *arg;
+	// Bit N: records of kind N are delivered; others are only counted.
+	uint32_t kinds;
 };
 
 // Deliver the records in @size bytes from @buffer on. Everything in them is checked: a detector

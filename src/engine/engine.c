@@ -22,6 +22,7 @@ static struct gs_error *try_engine(const struct engine_ops *ops, struct gs_kerne
 		return &gs_enomem;
 	engine->ops = ops;
 	engine->kernel = kernel;
+	engine->kinds = UINT32_MAX;
 
 	struct gs_error *err = ops->create(engine);
 
@@ -324,6 +325,13 @@ void gs_engine_destroy(struct gs_engine *engine)
 	pthread_mutex_destroy(&engine->lock);
 	pthread_mutex_destroy(&engine->deliver_lock);
 	free(engine);
+}
+
+void gs_engine_set_kinds(struct gs_engine *engine, uint32_t kinds)
+{
+	engine->kinds = kinds;
+	if (kinds >> GS_RECORD_FINDING & 1)
+		engine->kinds |= 1u << GS_RECORD_ALARM;
 }
 
 struct gs_error *gs_engine_start(struct gs_engine *engine, gs_record_fn *fn, void *arg)

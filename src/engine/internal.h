@@ -130,6 +130,8 @@ struct gs_engine {
 	pthread_mutex_t deliver_lock;
 	gs_record_fn *fn;
 	void *arg;
+	// Bit N: records of kind N are wanted.
+	uint32_t kinds;
 };
 
 extern const struct engine_ops cpu_ops, cuda_ops;
@@ -148,13 +150,13 @@ uint64_t detector_output(const struct gs_fat_detector *fat, uint64_t wanted);
 
 // Decode records of a detector and hand them on. @wall_offset_ns: from their clock to that of people.
 struct gs_error *detector_deliver(struct gs_detector *detector, const void *records, size_t size,
-				  uint64_t wall_offset_ns, gs_record_fn *fn, void *arg,
-				  uint64_t *count_ret);
+				  uint64_t wall_offset_ns, uint32_t kinds, gs_record_fn *fn,
+				  void *arg, uint64_t *count_ret);
 
 // One run and the delivery of its records. @again: repeat a run whose records did not fit in a
 // larger buffer.
-struct gs_error *detector_run(struct gs_detector *detector, bool again, gs_record_fn *fn,
-			      void *arg);
+struct gs_error *detector_run(struct gs_detector *detector, bool again, uint32_t kinds,
+			      gs_record_fn *fn, void *arg);
 
 // Threads that run detectors on their periods. Both are called without locks.
 struct gs_error *periodic_start(struct gs_detector *detector);

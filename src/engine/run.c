@@ -88,8 +88,8 @@ static void symbolize(void *arg, uint64_t address, char *buf, size_t len)
 }
 
 struct gs_error *detector_deliver(struct gs_detector *detector, const void *records, size_t size,
-				  uint64_t wall_offset_ns, gs_record_fn *fn, void *arg,
-				  uint64_t *count_ret)
+				  uint64_t wall_offset_ns, uint32_t kinds, gs_record_fn *fn,
+				  void *arg, uint64_t *count_ret)
 {
 	struct gs_engine *engine = detector->engine;
 	struct decode_run run = {
@@ -101,6 +101,7 @@ struct gs_error *detector_deliver(struct gs_detector *detector, const void *reco
 		.symbolize_arg = engine->kernel,
 		.fn = fn,
 		.arg = arg,
+		.kinds = kinds,
 	};
 
 	uint64_t damaged;
@@ -192,7 +193,8 @@ static struct gs_error *incomplete(const struct gs_detector *detector, uint64_t 
 	return NULL;
 }
 
-struct gs_error *detector_run(struct gs_detector *detector, bool again, gs_record_fn *fn, void *arg)
+struct gs_error *detector_run(struct gs_detector *detector, bool again, uint32_t kinds,
+			      gs_record_fn *fn, void *arg)
 {
 	const struct engine_ops *ops = detector->engine->ops;
 
@@ -228,8 +230,8 @@ struct gs_error *detector_run(struct gs_detector *detector, bool again, gs_recor
 	}
 	if (!err)
 		err = detector_deliver(detector, detector->out, used,
-				       clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC), fn,
-				       arg, &records);
+				       clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC), kinds,
+				       fn, arg, &records);
 	count_run(detector, took_ns, records);
 	if (!err)
 		err = incomplete(detector, records);
@@ -249,7 +251,7 @@ struct gs_error *gs_detector_run(struct gs_detector *detector, gs_record_fn *fn,
 	bool alone = !detector->engine->running;
 
 	pthread_mutex_unlock(&detector->engine->lock);
-	return detector_run(detector, alone, fn, arg);
+	return detector_run(detector, alone, UINT32_MAX, fn, arg);
 }
 
 // Waits until @when, or until a monitor wants a run; false: stop.
@@ -280,8 +282,8 @@ static void *periodic(void *arg)
 
 	while (wait_until(detector, next)) {
 		// What went wrong is in the statistics, and in the records themselves.
-		gs_error_destroy(
-			detector_run(detector, false, detector->engine->fn, detector->engine->arg));
+		gs_error_destroy(detector_run(detector, false, detector->engine->kinds,
+					      detector->engine->fn, detector->engine->arg));
 
 		uint64_t now = clock_ns(CLOCK_MONOTONIC);
 

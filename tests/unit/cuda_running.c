@@ -194,6 +194,29 @@ static void failures_of_running_kernels_are_reported(void **state)
 	gs_engine_destroy(engine);
 }
 
+// Rows are many: who asks for findings gets those, and all are counted.
+static void records_that_nobody_wants_are_counted(void **state)
+{
+	struct gs_engine *engine = created();
+	struct gs_detector *counter = add(engine, COUNTER), *reader = add(engine, READER);
+	struct gs_run_stats stats;
+	struct seen seen = {};
+
+	(void)state;
+	gs_engine_set_kinds(engine, 1u << GS_RECORD_FINDING);
+	assert_null(gs_engine_start(engine, see, &seen));
+	wait_for(&seen.findings, 10);
+	gs_engine_stop(engine);
+	assert_int_equal(seen.count, seen.findings);
+	gs_detector_stats(reader, &stats);
+	assert_int_equal(stats.records, stats.runs);
+	gs_detector_stats(counter, &stats);
+	assert_true(stats.runs > 0);
+	assert_int_equal(stats.records, stats.runs);
+	assert_int_equal(stats.records_lost, 0);
+	gs_engine_destroy(engine);
+}
+
 int main(int argc, char **argv)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, assert_clean)
@@ -201,6 +224,7 @@ int main(int argc, char **argv)
 		TEST(many_threads_write_records),
 		TEST(parameters_are_set_while_detectors_run),
 		TEST(detectors_run_by_themselves),
+		TEST(records_that_nobody_wants_are_counted),
 		TEST(running_detectors_see_new_pages),
 		TEST(running_detectors_get_larger_buffers),
 		TEST(failures_of_running_kernels_are_reported),

@@ -129,6 +129,7 @@ static struct gs_error *decode(const struct gs_fat *fat, const struct buffer *bu
 		.symbolize = symbolize,
 		.fn = see,
 		.arg = seen,
+		.kinds = UINT32_MAX,
 	};
 	uint64_t count, damaged;
 	// Exact, so that AddressSanitizer sees a read behind the end.
