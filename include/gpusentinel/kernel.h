@@ -21,10 +21,13 @@
 #include <gpusentinel/detector.h>
 
 #include <gpusentinel/kernel/base.h>
+#include <gpusentinel/kernel/cgroup.h>
 #include <gpusentinel/kernel/cpu.h>
+#include <gpusentinel/kernel/cputime.h>
 #include <gpusentinel/kernel/mm.h>
 #include <gpusentinel/kernel/module.h>
 #include <gpusentinel/kernel/patching.h>
+#include <gpusentinel/kernel/path.h>
 #include <gpusentinel/kernel/pid.h>
 #include <gpusentinel/kernel/printk.h>
 #include <gpusentinel/kernel/sched.h>

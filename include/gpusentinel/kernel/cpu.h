@@ -65,6 +65,10 @@ struct rq {
 	 * the tick.
 	 */
 	u64 clock;
+	/** Tasks that sleep here until I/O is done. */
+	atomic_t nr_iowait;
+	/** Chains sched_entity.group_node of all tasks of the fair class that want to run here. */
+	struct list_head cfs_tasks;
 } __kernel_type;
 
 extern struct rq runqueues __ksym;

@@ -55,9 +55,30 @@ struct prev_cputime {
 	u64 stime;
 } __kernel_type;
 
+/** A queue of the fair class: of a CPU, or of a group of tasks on it. */
+struct cfs_rq {
+	struct rq *rq;
+	/** Groups from this one upwards that have used up their quota (CONFIG_CFS_BANDWIDTH). */
+	int throttle_count;
+} __kernel_type;
+
 struct sched_entity {
 	/** Nanoseconds on a CPU. */
 	u64 sum_exec_runtime;
+	/** Chained by rq.cfs_tasks. */
+	struct list_head group_node;
+	struct cfs_rq *cfs_rq;
+	/**
+	 * Asleep, and still in the queue for its lag. Since Linux kernel commit 152e11f6df29 ("sched/fair:
+	 * Implement delayed dequeue") (in v6.12).
+	 */
+	unsigned char sched_delayed;
+} __kernel_type;
+
+/** include/linux/sched.h, CONFIG_SCHED_INFO */
+struct sched_info {
+	/** rq.clock when the task last began to wait for a CPU; 0 while it runs or sleeps. */
+	unsigned long long last_queued;
 } __kernel_type;
 
 /** What the threads of a process share. include/linux/sched/signal.h */
@@ -108,6 +129,7 @@ struct task_struct {
 	struct list_head tasks;
 	struct list_head thread_node;
 	struct sched_entity se;
+	struct sched_info sched_info;
 	u64 utime;
 	u64 stime;
 	/** Nanoseconds since boot, time in suspend included. */
