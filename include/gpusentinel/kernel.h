@@ -30,6 +30,7 @@
 #include <gpusentinel/kernel/path.h>
 #include <gpusentinel/kernel/pid.h>
 #include <gpusentinel/kernel/printk.h>
+#include <gpusentinel/kernel/psi.h>
 #include <gpusentinel/kernel/sched.h>
 #include <gpusentinel/kernel/system.h>
 #include <gpusentinel/kernel/time.h>
