@@ -14,6 +14,11 @@
 
 enum module_state {
 	MODULE_STATE_LIVE,
+	/** Its init function runs. */
+	MODULE_STATE_COMING,
+	MODULE_STATE_GOING,
+	/** Not yet seen by anybody. */
+	MODULE_STATE_UNFORMED,
 };
 
 /**
@@ -25,6 +30,7 @@ enum mod_mem_type {
 	MOD_DATA,
 	MOD_RODATA,
 	MOD_RO_AFTER_INIT,
+	MOD_MEM_NUM_TYPES,
 };
 
 struct module_memory {
@@ -35,6 +41,8 @@ struct module_memory {
 
 struct module_layout {
 	void *base;
+	/** Bytes, whole pages. */
+	unsigned int size;
 	/** Bytes from the base to the end of each part. */
 	unsigned int text_size;
 	unsigned int ro_size;
@@ -69,10 +77,30 @@ struct module {
 	/** Offsets, each relative to its own address, of struct tracepoint. */
 	const int *tracepoints_ptrs;
 	unsigned int num_tracepoints;
+	/** Bits of taint_flags that it set. */
+	unsigned long taints;
+	void *init;
+	/** With CONFIG_MODULE_UNLOAD, as what follows. */
+	void *exit;
+	/** Chains module_use.source_list of the modules that use this one. */
+	struct list_head source_list;
+	/** MODULE_REF_BASE more than users. */
+	atomic_t refcnt;
+} __kernel_type;
+
+/** kernel/module/internal.h */
+#define MODULE_REF_BASE 1
+
+/** Module source uses module target. */
+struct module_use {
+	struct list_head source_list;
+	struct module *source;
 } __kernel_type;
 
 struct module___layout {
 	struct module_layout core_layout;
+	/** Gone once the module is live. */
+	struct module_layout init_layout;
 } __kernel_type;
 
 extern struct list_head modules __ksym;
@@ -124,6 +152,24 @@ static __always_inline void module_part(const struct module *mod, unsigned int p
 		*base = (u64)layout->base + start;
 		*size = end > start ? end - start : 0;
 	}
+}
+
+/** Bytes of all of its parts, as /proc/modules shows them. */
+static inline unsigned int module_total_size(const struct module *mod)
+{
+	unsigned int size = 0;
+
+	if (bpf_core_field_exists(mod->mem) && bpf_core_type_exists(struct module_memory)) {
+		unsigned int types = min((unsigned int)__mod_mem_type(MOD_MEM_NUM_TYPES), 16U);
+
+		for (unsigned int type = 0; type < types; type++)
+			size += kernel_array_at(mod->mem, type)->size;
+	} else if (bpf_core_type_exists(struct module_layout)) {
+		const struct module___layout *old = (const struct module___layout *)mod;
+
+		size = old->core_layout.size + old->init_layout.size;
+	}
+	return size;
 }
 
 /** The module, and not another one that came to its place later; 0 while it is being made. */
