@@ -26,6 +26,7 @@
 #include <gpusentinel/kernel/cputime.h>
 #include <gpusentinel/kernel/mm.h>
 #include <gpusentinel/kernel/module.h>
+#include <gpusentinel/kernel/mount.h>
 #include <gpusentinel/kernel/patching.h>
 #include <gpusentinel/kernel/path.h>
 #include <gpusentinel/kernel/pid.h>
