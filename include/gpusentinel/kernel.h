@@ -21,6 +21,7 @@
 #include <gpusentinel/detector.h>
 
 #include <gpusentinel/kernel/base.h>
+#include <gpusentinel/kernel/bpf.h>
 #include <gpusentinel/kernel/cgroup.h>
 #include <gpusentinel/kernel/cpu.h>
 #include <gpusentinel/kernel/cputime.h>
