@@ -34,6 +34,7 @@
 #include <gpusentinel/kernel/printk.h>
 #include <gpusentinel/kernel/psi.h>
 #include <gpusentinel/kernel/sched.h>
+#include <gpusentinel/kernel/sock.h>
 #include <gpusentinel/kernel/system.h>
 #include <gpusentinel/kernel/time.h>
 #include <gpusentinel/kernel/xarray.h>
