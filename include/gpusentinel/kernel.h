@@ -25,9 +25,11 @@
 #include <gpusentinel/kernel/cgroup.h>
 #include <gpusentinel/kernel/cpu.h>
 #include <gpusentinel/kernel/cputime.h>
+#include <gpusentinel/kernel/device.h>
 #include <gpusentinel/kernel/mm.h>
 #include <gpusentinel/kernel/module.h>
 #include <gpusentinel/kernel/mount.h>
+#include <gpusentinel/kernel/netdevice.h>
 #include <gpusentinel/kernel/patching.h>
 #include <gpusentinel/kernel/path.h>
 #include <gpusentinel/kernel/pid.h>
