@@ -20,6 +20,7 @@ check-full: deps-full
 
 bench: deps-full all
 	BUILD=$(BUILD) bench/run
+	BUILD=$(BUILD) bench/full-pass
 
 install: all
 	meson configure $(BUILD) --prefix $(PREFIX)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// attached TARGET DETECTOR.so ROUNDS: how long one run of a detector takes once everything is open; JSON.
+// attached TARGET DETECTOR.so ROUNDS [WARM]: how long one run of a detector takes once everything is open, after WARM
+// runs (default 0) that do not count; JSON.
 #include <err.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,10 +40,11 @@ static void count_record(void *arg, const struct gs_record *record)
 int main(int argc, char **argv)
 {
 	uint64_t times[MAX_ROUNDS], rows = 0;
-	int rounds = argc == 4 ? atoi(argv[3]) : 0;
+	int rounds = argc >= 4 ? atoi(argv[3]) : 0;
+	int warm = argc == 5 ? atoi(argv[4]) : 0;
 
-	if (rounds < 1 || rounds > MAX_ROUNDS)
-		errx(2, "usage: attached TARGET DETECTOR.so ROUNDS");
+	if (argc > 5 || rounds < 1 || rounds > MAX_ROUNDS || warm < 0 || warm > MAX_ROUNDS)
+		errx(2, "usage: attached TARGET DETECTOR.so ROUNDS [WARM]");
 
 	struct gs_target_options target_options = { .size = sizeof(target_options) };
 	struct gs_kernel_options kernel_options = { .size = sizeof(kernel_options) };
@@ -58,6 +60,8 @@ int main(int argc, char **argv)
 	check(gs_engine_create("cpu", kernel, &engine));
 	check(gs_fat_open(argv[2], &fat));
 	check(gs_engine_add(engine, fat, 0, &detector_options, &detector));
+	for (int i = 0; i < warm; i++)
+		check(gs_detector_run(detector, count_record, &rows));
 	for (int i = 0; i < rounds; i++) {
 		rows = 0;
 		uint64_t begin = now_ns();
