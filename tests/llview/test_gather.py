@@ -38,12 +38,16 @@ def entries(*numbers):
 
 
 class Gather(Case):
-    def gather(self, tree, threads=1, **kwargs):
-        return self.build("gather.c").run(tree.memory, {("symbol", "tree", ""): DIRECT + HEAD}, name="gather",
-                                          threads=threads, **kwargs)
+    def gather(self, tree, threads=1, name="gather", **kwargs):
+        slots = {("symbol", "tree", ""): DIRECT + HEAD, ("symbol", "numbers", ""): DIRECT + HEAD}
+        return self.build("gather.c").run(tree.memory, slots, name=name, threads=threads, **kwargs)
 
     def walk(self, tree):
-        return self.build("gather.c").run(tree.memory, {("symbol", "tree", ""): DIRECT + HEAD}, name="walk")
+        return self.gather(tree, name="walk")
+
+    def find(self, tree):
+        """Each below 8 * 4096 by its number."""
+        return self.gather(tree, name="find")
 
     def check(self, tree, expected, bad=0, threads=(1, 3)):
         """The same for any number of threads, and never a second time what was there in the run before."""
@@ -56,13 +60,16 @@ class Gather(Case):
     def test_nothing(self):
         tree = Tree()
         self.check(tree, [])
+        self.assertEqual(self.find(tree).rows, [])
         tree.head(tree.node(0))
         self.check(tree, [])
+        self.assertEqual(self.find(tree).rows, [])
 
     def test_one_entry_without_a_node(self):
         tree = Tree()
         tree.head(DIRECT + 0x80)
         self.check(tree, [(0, DIRECT + 0x80)])
+        self.assertEqual(self.find(tree).rows, [(0, DIRECT + 0x80)])
 
     def test_entries_in_ascending_order(self):
         tree = Tree()
@@ -74,6 +81,7 @@ class Gather(Case):
             (7 * 4096 + 63 * 64 + 5, DIRECT + 8 * 6)]
         self.check(tree, expected)
         self.assertEqual(self.walk(tree).rows, expected)
+        self.assertEqual(self.find(tree).rows, expected)
 
     def test_all_slots(self):
         tree = Tree()
@@ -87,6 +95,7 @@ class Gather(Case):
         leaf = tree.node(0, {0: RETRY, 1: SIBLING, 2: DIRECT + 0x80, 3: 7})
         tree.head(tree.node(6, {0: leaf, 1: RETRY, 2: SIBLING, 3: DIRECT + 0x80}))
         self.check(tree, [(2, DIRECT + 0x80), (3, 7)])
+        self.assertEqual(self.find(tree).rows[:2], [(2, DIRECT + 0x80), (3, 7)])
 
     def test_node_among_the_entries_is_none(self):
         tree = Tree()
@@ -102,6 +111,7 @@ class Gather(Case):
         tree.put(top, {0: middle, 1: top})
         tree.put(middle, {1: middle, 2: top})
         tree.head(top)
+        self.assertEqual(self.find(tree).rows, [(1, DIRECT + 16)])
         # The top within itself and in the middle, the middle within itself.
         self.check(tree, [(1, DIRECT + 16)], bad=3)
 

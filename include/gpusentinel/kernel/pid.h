@@ -56,6 +56,27 @@ static __always_inline int pid_nr(const struct pid *pid)
 	return pid->numbers[0].nr;
 }
 
+/** What has the number @p nr in @p ns, or NULL. */
+static inline const struct pid *find_pid_ns(int nr, const struct pid_namespace *ns)
+{
+	unsigned long index = (unsigned int)nr - ns->idr.idr_base, mask = xa_chunk_mask();
+	const void *entry = ns->idr.idr_rt.xa_head;
+	unsigned int above = 64;
+
+	// Each node stands below the one before.
+	while (xa_is_node(entry)) {
+		const struct xa_node *node = xa_to_node(entry);
+		unsigned int shift = node->shift;
+
+		if (shift >= above || (above == 64 && index >> shift > mask))
+			return NULL;
+		entry = node->slots[index >> shift & mask & 63];
+		above = shift;
+	}
+	// Without a node there is index 0 alone.
+	return xa_is_internal(entry) || (above == 64 && index) ? NULL : entry;
+}
+
 /** Link of the first task that uses @p pid as @p type, or NULL. */
 #define pid_first(pid, type) ((pid)->tasks[bpf_core_enum_value(enum pid_type, type) & 3].first)
 

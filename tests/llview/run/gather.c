@@ -27,3 +27,16 @@ DETECTOR(walk, .description = "the same one by one")
 
 	xa_for_each(&tree, index, entry) row("%lu %llu", index, (u64)entry);
 }
+
+/** At the same place. */
+extern struct pid_namespace numbers __ksym;
+
+DETECTOR(find, .description = "each by its number")
+{
+	for (int nr = 0; nr < 4096 * 8; nr++) {
+		const void *found = find_pid_ns(nr, &numbers);
+
+		if (found)
+			row("%d %llu", nr, (u64)found);
+	}
+}
