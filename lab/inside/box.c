@@ -25,6 +25,11 @@ static const struct {
 	{ "socket-hog", socket_hog_main },
 	{ "port-hog", port_hog_main },
 	{ "threads", threads_main },
+	{ "dm", dm_main },
+	{ "reader", reader_main },
+	{ "listener", listener_main },
+	{ "udp-sink", udp_sink_main },
+	{ "udp-flood", udp_flood_main },
 };
 
 int main(int argc, char **argv)

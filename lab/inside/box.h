@@ -59,4 +59,17 @@ int port_hog_main(int argc, char **argv);
 /* threads COUNT: one process with that many threads. */
 int threads_main(int argc, char **argv);
 
+/* dm COMMAND NAME [TABLE]: a small dmsetup; see dm.c. */
+int dm_main(int argc, char **argv);
+
+/* reader DEVICE [PAUSE-MS]: read it for ever, past the page cache. */
+int reader_main(int argc, char **argv);
+
+/* listener PORT CLIENTS: connect to itself that often, and never accept. */
+int listener_main(int argc, char **argv);
+
+/* udp-sink PORT: a socket that is never read. udp-flood ADDRESS PORT [PORTS]: packets for it, or for several. */
+int udp_sink_main(int argc, char **argv);
+int udp_flood_main(int argc, char **argv);
+
 #endif

@@ -3,7 +3,7 @@
 # Faults in a guest. Those of one kind are in fault_KIND.sh: a function inject_FAULT each, which makes the fault, waits
 # until it shows and prints a line about it, and a list of what they are.
 
-fault_kinds="kernel user rootkit"
+fault_kinds="kernel user block net rootkit"
 
 fault_help()
 {

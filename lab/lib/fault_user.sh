@@ -22,7 +22,6 @@ fault_user_help()
 	  throttle      "cpu-hog" in a cgroup that has 5% of a CPU
 	  swap-storm    "thrash" writes to 64 MiB at random, in a cgroup that may have 16 MiB, over a ram disk
 	  swap-full     "hold" has driven what it has into a swap area of 32 MiB that is full
-	  hung-task     "stuck-writer" writes to a frozen ext4 and stays in state D; the kernel complains after 5 s
 	END
 }
 
@@ -237,27 +236,4 @@ inject_swap-full()
 	said=$(fault_until "$seconds" '
 		free=$(sed -n "s/^SwapFree: *\([0-9]*\).*/\1/p" /proc/meminfo); [ $free -lt 3200 ] && echo $free') || return 1
 	printf 'hold has filled the swap area: %s KiB of 32 MiB are free\n' "$said"
-}
-
-inject_hung-task()
-{
-	# Expanded by the guest's shell.
-	# shellcheck disable=SC2016
-	fault_sh '
-		set -e
-		mkdir -p /run/hung
-		head -c 16777216 /dev/zero >/run/disk
-		mke2fs -F /run/disk >/dev/null 2>&1
-		loop=$(losetup -f)
-		losetup "$loop" /run/disk
-		mount -t ext4 "$loop" /run/hung
-		echo 5 >/proc/sys/kernel/hung_task_timeout_secs
-		echo -1 >/proc/sys/kernel/hung_task_warnings
-		: >/run/hung/file
-		sync
-		fsfreeze --freeze /run/hung
-		stuck-writer /run/hung/file >/dev/null 2>&1 &
-	' || return 1
-	fault_undo <<<'fsfreeze --unfreeze /run/hung; sleep 0.2; umount /run/hung' || return 1
-	fault_wait "$seconds" 'task stuck-writer:[0-9]+ blocked for more than' "$from"
 }
