@@ -26,6 +26,7 @@
 #include <gpusentinel/kernel/cpu.h>
 #include <gpusentinel/kernel/cputime.h>
 #include <gpusentinel/kernel/device.h>
+#include <gpusentinel/kernel/locking.h>
 #include <gpusentinel/kernel/mm.h>
 #include <gpusentinel/kernel/module.h>
 #include <gpusentinel/kernel/mount.h>
@@ -37,6 +38,7 @@
 #include <gpusentinel/kernel/psi.h>
 #include <gpusentinel/kernel/sched.h>
 #include <gpusentinel/kernel/sock.h>
+#include <gpusentinel/kernel/stacktrace.h>
 #include <gpusentinel/kernel/system.h>
 #include <gpusentinel/kernel/time.h>
 #include <gpusentinel/kernel/xarray.h>

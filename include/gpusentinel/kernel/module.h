@@ -63,6 +63,13 @@ struct module_kobject {
 	struct kobject kobj;
 } __kernel_type;
 
+/** Of the ORC unwinder; arch/x86/include/asm/module.h */
+struct mod_arch_specific {
+	unsigned int num_orcs;
+	int *orc_unwind_ip;
+	struct orc_entry *orc_unwind;
+} __kernel_type;
+
 struct module {
 	/** enum module_state */
 	unsigned int state;
@@ -86,6 +93,7 @@ struct module {
 	struct list_head source_list;
 	/** MODULE_REF_BASE more than users. */
 	atomic_t refcnt;
+	struct mod_arch_specific arch;
 } __kernel_type;
 
 /** kernel/module/internal.h */

@@ -81,6 +81,15 @@ struct sched_info {
 	unsigned long long last_queued;
 } __kernel_type;
 
+/** include/uapi/linux/resource.h; as unsigned long. */
+struct rlimit {
+	unsigned long rlim_cur;
+} __kernel_type;
+
+#define RLIMIT_NOFILE 7
+
+struct pid;
+
 /** What the threads of a process share. include/linux/sched/signal.h */
 struct signal_struct {
 	int nr_threads;
@@ -91,6 +100,10 @@ struct signal_struct {
 	u64 stime;
 	u64 sum_sched_runtime;
 	struct prev_cputime prev_cputime;
+	/** By enum pid_type: the process, its group, its session. */
+	struct pid *pids[4];
+	/** By RLIMIT_*. */
+	struct rlimit rlim[16];
 	/** Set while the process dies by the OOM killer. */
 	struct mm_struct *oom_mm;
 } __kernel_type;
@@ -105,7 +118,22 @@ struct cred {
 	kuid_t uid;
 } __kernel_type;
 
-struct pid;
+/** Threads that there are and may be, and forks since boot; kernel/fork.c */
+extern int nr_threads __ksym;
+extern int max_threads __ksym;
+extern unsigned long total_forks __ksym;
+
+/** include/linux/vmalloc.h */
+struct vm_struct {
+	/** Bytes, with the guard page. */
+	unsigned long size;
+} __kernel_type;
+
+/** arch/x86/include/asm/processor.h */
+struct thread_struct {
+	/** Of a task that does not run: where its stack ends. */
+	unsigned long sp;
+} __kernel_type;
 
 /** include/linux/sched.h */
 struct task_struct {
@@ -134,7 +162,24 @@ struct task_struct {
 	u64 stime;
 	/** Nanoseconds since boot, time in suspend included. */
 	u64 start_boottime;
+	/** Open files; NULL once the task has ended. */
+	struct files_struct *files;
 	void *worker_private;
+	/** Context switches: when it had to wait, and when another task was let run. */
+	unsigned long nvcsw, nivcsw;
+	/** Its lowest address, and what it is if the stack is mapped as memory of vmalloc() is. */
+	void *stack;
+	struct vm_struct *stack_vm_area;
+	struct thread_struct thread;
+	/**
+	 * The lock that it waits for, with a BLOCKER_TYPE_* (locking.h): with
+	 * CONFIG_DETECT_HUNG_TASK_BLOCKER, since v6.16.
+	 */
+	unsigned long blocker;
+	/** 1 while it runs, see task_on_cpu(); a byte in new kernels, an int in old ones. */
+	u8 on_cpu;
+	/** Chains readers of RCU that were preempted (rcu.h); only kernels that preempt themselves have it. */
+	struct list_head rcu_node_entry;
 } __kernel_type;
 
 /**
@@ -194,6 +239,13 @@ static inline unsigned int task_state(const struct task_struct *p)
 	if (bpf_core_field_exists(p->__state))
 		return p->__state;
 	return ((const struct task_struct___state_long *)p)->state;
+}
+
+/** Whether it runs on a CPU now. */
+static __always_inline bool task_on_cpu(const struct task_struct *p)
+{
+	// The lowest byte of either.
+	return *(const u8 *)((unsigned long)p + bpf_core_field_offset(p->on_cpu));
 }
 
 /** As /proc/PID/stat shows it: RSDTtXZPI. */
