@@ -36,6 +36,7 @@
 #include <gpusentinel/kernel/pid.h>
 #include <gpusentinel/kernel/printk.h>
 #include <gpusentinel/kernel/psi.h>
+#include <gpusentinel/kernel/rcu.h>
 #include <gpusentinel/kernel/sched.h>
 #include <gpusentinel/kernel/sock.h>
 #include <gpusentinel/kernel/stacktrace.h>
