@@ -84,9 +84,21 @@ extern u32 __preempt_count __ksym __weak;
 
 struct pcpu_hot {
 	u32 preempt_count;
+	void *hardirq_stack_ptr;
+	bool hardirq_stack_inuse;
 } __kernel_type;
 
 extern struct pcpu_hot pcpu_hot __ksym __weak;
+
+/**
+ * The last word of the stack on which a CPU handles interrupts, and whether it does so now. In struct pcpu_hot
+ * as above; before v5.12 ("x86/irq: Sanitize irq stack tracking") a count in place of the latter.
+ */
+extern void *hardirq_stack_ptr __ksym __weak;
+extern bool hardirq_stack_inuse __ksym __weak;
+
+/** Its bytes; arch/x86/include/asm/page_64_types.h */
+#define IRQ_STACK_SIZE (16 * 1024UL)
 
 /**
  * Whether CPU @p cpu was asked to let another task run, and has not yet done so; false where the
