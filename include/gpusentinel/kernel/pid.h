@@ -31,7 +31,15 @@ struct pid_namespace {
 	struct idr idr;
 	/** Numbers in use; the highest bit says whether more may be taken. */
 	unsigned int pid_allocated;
+	/** One more than the highest. Since v6.14 ("pid: allow pid_max to be set per pid namespace"). */
+	int pid_max;
 } __kernel_type;
+
+/** In @ref pid_namespace.pid_allocated: more may be taken. */
+#define PIDNS_ADDING (1U << 31)
+
+/** Before v6.14, of all namespaces. */
+extern int pid_max __ksym __weak;
 
 /** A number in one namespace. */
 struct upid {
