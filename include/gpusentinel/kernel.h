@@ -26,6 +26,7 @@
 #include <gpusentinel/kernel/cpu.h>
 #include <gpusentinel/kernel/cputime.h>
 #include <gpusentinel/kernel/device.h>
+#include <gpusentinel/kernel/fdtable.h>
 #include <gpusentinel/kernel/locking.h>
 #include <gpusentinel/kernel/mm.h>
 #include <gpusentinel/kernel/module.h>
