@@ -29,7 +29,6 @@ static const char module_view_names[][VIEW_NAME] = {
 #define MODULE_KOBJECTS_MAX 8192
 /** Nodes of the tree: each module has several. */
 #define MODULE_NODES_MAX (16 * MODULES_MAX)
-#define KOBJECT_NAME 32
 
 struct module_kobject___mod {
 	struct kobject___entry kobj;
@@ -37,11 +36,8 @@ struct module_kobject___mod {
 	struct module *mod;
 } __kernel_type;
 
-struct kset___list {
-	struct list_head list;
-} __kernel_type;
-
-extern struct kset___list *module_kset __ksym;
+/** /sys/module. */
+extern struct kset *module_kset __ksym;
 
 struct rb_node___tree {
 	/** The lowest bits are the colour. */

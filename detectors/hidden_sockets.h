@@ -28,75 +28,28 @@ static const char socket_view_names[][VIEW_NAME] = { "table", "ports", "file", "
 
 #define SOCKET_IPPROTO_TCP 6
 #define SOCKET_IPPROTO_UDP 17
-#define SOCKET_AF_INET 2
-#define SOCKET_AF_INET6 10
+#define SOCKET_SOCK_STREAM 1
+#define SOCKET_SOCK_DGRAM 2
 #define SOCKET_TCP_CLOSE 7
-#define SOCKET_TCP_LISTEN 10
 /** Of listening sockets: buckets, and sockets in one of them. */
 #define SOCKET_BUCKETS_MAX (1U << 17)
 #define SOCKET_CHAIN_MAX (1U << 14)
-#define SOCKET_SOCK_STREAM 1
-#define SOCKET_SOCK_DGRAM 2
 
-struct sock_common___hidden {
-	/** Network order. */
-	u32 skc_daddr;
-	u16 skc_dport;
-	/** The local port; 0: none. */
-	u16 skc_num;
-	unsigned short skc_family;
-	unsigned char skc_state;
+struct sock_common___bind {
 	/** Of TCP: in the bucket of its port. */
 	struct hlist_node skc_bind_node;
-	/** In its table. */
-	struct hlist_node skc_node;
 } __kernel_type;
 
-struct socket___hidden;
-
 struct sock___hidden {
-	struct sock_common___hidden __sk_common;
-	u16 sk_type;
-	struct socket___hidden *sk_socket;
+	u16 sk_protocol;
 	/** Called when there is something to do for its owner. */
 	void *sk_data_ready;
 } __kernel_type;
 
-struct sock___protocol {
-	u16 sk_protocol;
-} __kernel_type;
-
-struct socket___hidden {
-	struct sock___hidden *sk;
+struct socket___file {
 	/** NULL: the kernel uses it itself. */
 	void *file;
 } __kernel_type;
-
-struct hlist_nulls_head___first {
-	struct hlist_node *first;
-} __kernel_type;
-
-/** Chains skc_node; ends at NULL or an odd value. */
-struct inet_listen_hashbucket___hidden {
-	struct hlist_nulls_head___first nulls_head;
-} __kernel_type;
-
-struct inet_hashinfo___hidden {
-	/** Of sockets that listen; the mask is their number less one. */
-	struct inet_listen_hashbucket___hidden *lhash2;
-	unsigned int lhash2_mask;
-} __kernel_type;
-
-/**
- * Before Linux kernel commit cae3873c5b3a ("net: inet: Retire port only listening_hash") (in v5.19), sockets that
- * listen are chained by skc_node here.
- */
-struct inet_hashinfo___listening_hash {
-	struct inet_listen_hashbucket___hidden listening_hash[32];
-} __kernel_type;
-
-/** With the members that are read of it here. */
-#define hidden_hashinfo (*(struct inet_hashinfo___hidden *)&tcp_hashinfo)
 
 struct file___hidden {
 	const void *f_op;
@@ -137,13 +90,13 @@ static inline bool hlist_linked(const void *at)
 }
 
 /** The views that a socket in use must be in; 0: it is in none yet, or of another kind. */
-static inline u32 socket_wanted(const struct sock___hidden *sk)
+static inline u32 socket_wanted(const struct sock *sk)
 {
-	const struct sock_common___hidden *common = &sk->__sk_common;
-	u32 protocol = ((const struct sock___protocol *)sk)->sk_protocol;
+	const struct sock_common *common = &sk->__sk_common;
+	u32 protocol = ((const struct sock___hidden *)sk)->sk_protocol;
 	u32 family = common->skc_family, type = sk->sk_type;
 
-	if (family != SOCKET_AF_INET && family != SOCKET_AF_INET6)
+	if (family != AF_INET && family != AF_INET6)
 		return 0;
 	if (protocol == SOCKET_IPPROTO_TCP && type == SOCKET_SOCK_STREAM)
 		return common->skc_state != SOCKET_TCP_CLOSE && common->skc_num
@@ -155,10 +108,9 @@ static inline u32 socket_wanted(const struct sock___hidden *sk)
 }
 
 /** Views of it, and how many sockets are in each. */
-static inline void look_at_socket(const struct task_struct *p, const struct sock___hidden *sk,
-				  u32 counts[3])
+static inline void look_at_socket(const struct task_struct *p, const struct sock *sk, u32 counts[3])
 {
-	const struct sock_common___hidden *common = &sk->__sk_common;
+	const struct sock_common *common = &sk->__sk_common;
 	u32 wanted = socket_wanted(sk), views = SOCKET_FILE, missing;
 	char missing_in[VIEW_NAMES], seen_in[VIEW_NAMES];
 
@@ -167,7 +119,8 @@ static inline void look_at_socket(const struct task_struct *p, const struct sock
 	see(socket_set, sk, SOCKET_FILE);
 	if (hlist_linked(&common->skc_node))
 		views |= SOCKET_TABLE;
-	if (wanted & SOCKET_PORT && hlist_linked(&common->skc_bind_node))
+	if (wanted & SOCKET_PORT &&
+	    hlist_linked(&((const struct sock_common___bind *)common)->skc_bind_node))
 		views |= SOCKET_PORT;
 	for (u32 view = 0; view < 3; view++)
 		counts[view] += views >> view & 1;
@@ -179,7 +132,7 @@ static inline void look_at_socket(const struct task_struct *p, const struct sock
 	view_names(seen_in, socket_view_names, views);
 
 	// The bytes of the address, as numbers; of IPv6 the port says enough.
-	u32 peer = common->skc_family == SOCKET_AF_INET ? common->skc_daddr : 0;
+	u32 peer = common->skc_family == AF_INET ? common->skc_daddr : 0;
 	u32 port = __builtin_bswap16(common->skc_dport);
 
 	alarm(hidden_sockets, (u64)sk | missing, CRITICAL,
@@ -213,8 +166,8 @@ static inline void look_at_files(const struct task_struct *p, u32 counts[3])
 			if (!file || file->f_op != socket_file_ops)
 				continue;
 
-			const struct socket___hidden *socket = file->private_data;
-			const struct sock___hidden *sk = socket ? socket->sk : NULL;
+			const struct socket *socket = file->private_data;
+			const struct sock *sk = socket ? socket->sk : NULL;
 
 			if (sk)
 				look_at_socket(p, sk, counts);
@@ -222,42 +175,41 @@ static inline void look_at_files(const struct task_struct *p, u32 counts[3])
 	}
 }
 
-static inline void look_at_listening(const struct sock___hidden *sk, u32 *kernels)
+static inline void look_at_listening(const struct sock *sk, u32 *kernels)
 {
-	const struct sock_common___hidden *common = &sk->__sk_common;
-	const struct socket___hidden *socket = sk->sk_socket;
+	const struct sock_common *common = &sk->__sk_common;
+	const struct socket *socket = sk->sk_socket;
 
 	// Closed and used anew, or not yet there.
-	if (common->skc_state != SOCKET_TCP_LISTEN || !socket || socket->sk != sk)
+	if (common->skc_state != TCP_LISTEN || !socket || socket->sk != sk)
 		return;
 	see(socket_set, sk, SOCKET_TABLE);
 	if (seen_views(socket_set, sk) & SOCKET_FILE)
 		return;
-	*kernels += !socket->file;
-	alarm(hidden_sockets, (u64)sk | !socket->file, socket->file ? WARNING : INFO,
+
+	bool file = ((const struct socket___file *)socket)->file;
+
+	*kernels += !file;
+	alarm(hidden_sockets, (u64)sk | !file, file ? WARNING : INFO,
 	      "%s: protocol=tcp port=%u ready=%pS",
-	      socket->file ? "socket listens that is in no process's files" : "kernel listens",
-	      common->skc_num, sk->sk_data_ready);
+	      file ? "socket listens that is in no process's files" : "kernel listens",
+	      common->skc_num, ((const struct sock___hidden *)sk)->sk_data_ready);
 }
 
 static inline void look_at_table(u32 *kernels)
 {
-	bool old = bpf_core_field_exists(struct inet_hashinfo___listening_hash, listening_hash);
-	u32 n = !&hidden_hashinfo ? 0
-		: old		  ? 32
-				  : min(hidden_hashinfo.lhash2_mask, SOCKET_BUCKETS_MAX - 1) + 1;
-	const struct inet_listen_hashbucket___hidden *table =
-		old ? ((const struct inet_hashinfo___listening_hash *)&hidden_hashinfo)
-				->listening_hash
-		    : hidden_hashinfo.lhash2;
+	bool old = bpf_core_field_exists(struct inet_hashinfo___listening, listening_hash);
+	u32 n = old ? INET_LHTABLE_SIZE : min(tcp_hashinfo.lhash2_mask, SOCKET_BUCKETS_MAX - 1) + 1;
+	const struct inet_listen_hashbucket *table =
+		old ? ((const struct inet_hashinfo___listening *)&tcp_hashinfo)->listening_hash
+		    : tcp_hashinfo.lhash2;
 
 	for (u32 i = 0; i < n; i++) {
-		const struct hlist_node *node = kernel_array_at(table, i)->nulls_head.first;
+		const struct hlist_nulls_node *node = kernel_array_at(table, i)->nulls_head.first;
 
-		for (u32 j = 0; j < SOCKET_CHAIN_MAX && node && !((u64)node & 1);
-		     j++, node = node->next)
-			look_at_listening((const struct sock___hidden *)container_of(
-						  node, struct sock_common___hidden, skc_node),
+		for (u32 j = 0; j < SOCKET_CHAIN_MAX && !is_a_nulls(node); j++, node = node->next)
+			look_at_listening((const struct sock *)container_of(
+						  node, struct sock_common, skc_nulls_node),
 					  kernels);
 	}
 }

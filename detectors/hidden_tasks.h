@@ -34,21 +34,12 @@ struct css_set___tasks {
 	struct list_head tasks, mg_tasks;
 } __kernel_type;
 
-struct rq___tasks {
-	struct list_head cfs_tasks;
-} __kernel_type;
-
-struct sched_entity___node {
-	struct list_head group_node;
-} __kernel_type;
-
 struct task_struct___views {
 	/** Chains children of real_parent. */
 	struct list_head sibling;
 	struct list_head children;
 	struct css_set___tasks *cgroups;
 	struct list_head cg_list;
-	struct sched_entity___node se;
 } __kernel_type;
 
 extern struct hlist_head css_set_table[] __ksym __weak;
@@ -156,7 +147,7 @@ static inline void see_cpus(void)
 
 	for_each_online_cpu (cpu) {
 		const struct rq *rq = per_cpu_ptr(&runqueues, cpu);
-		const struct list_head *head = &((const struct rq___tasks *)rq)->cfs_tasks;
+		const struct list_head *head = &rq->cfs_tasks;
 		const struct list_head *node = head->next;
 		const struct task_struct *p = rq->curr, *idle = rq->idle;
 
@@ -166,7 +157,7 @@ static inline void see_cpus(void)
 				see(tasks, p, TASK_CPU);
 			if (i == n || !node || node == head)
 				break;
-			p = task_node_entry(node, se.group_node);
+			p = list_entry(node, struct task_struct, se.group_node);
 		}
 	}
 }

@@ -38,12 +38,12 @@ static void show_sockets(const struct task_struct *p)
 		if (!file || file->f_op != socket_file_ops)
 			continue;
 
-		const struct sock___hidden *sk =
-			((const struct socket___hidden *)file->private_data)->sk;
+		const struct sock *sk = ((const struct socket *)file->private_data)->sk;
 
 		if (socket_wanted(sk) & SOCKET_PORT) {
 			show_hlist("table", &sk->__sk_common.skc_node);
-			show_hlist("ports", &sk->__sk_common.skc_bind_node);
+			show_hlist("ports",
+				   &((const struct sock_common___bind *)sk)->skc_bind_node);
 			row("what=%s at=0x%llx fd=%u open_fds=0x%lx", "file", (u64)fdt->open_fds, i,
 			    fdt->open_fds[0]);
 		}
