@@ -133,7 +133,8 @@ static bool make_slot(struct lv *lv, LLVMValueRef global, LLVMValueRef use, uint
 		return false;
 	}
 
-	// An anonymous type has no name that another kernel's BTF could be asked for.
+	// An anonymous type has no name that another kernel's BTF could be asked for. Enumerators have names of their own,
+	// of which C allows one each.
 	_cleanup_free_ char *type_name = lv_format("%.*s", (int)name.type_length, name.type);
 	struct lv_path path = {};
 
@@ -141,7 +142,8 @@ static bool make_slot(struct lv *lv, LLVMValueRef global, LLVMValueRef use, uint
 		lv_error(lv, use, "cannot follow this access into %s", type_name);
 		return false;
 	}
-	if (!type_name[0])
+	if (!type_name[0] && name.kind != GS_SLOT_ENUMVAL_EXISTS &&
+	    name.kind != GS_SLOT_ENUMVAL_VALUE)
 		lv_error(lv, use, "this type has no name that the watched kernel could know it by");
 
 	struct lv_slot slot = {

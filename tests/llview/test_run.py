@@ -130,8 +130,9 @@ class Fields(Case):
         result = detector.run(memory, {
             **common, ("symbol", "jiffies", ""): DIRECT + 0x300,
             ("size", "task_struct", ".comm"): 32, off(".load[2].inverse"): 0x4444,
-            ("enum-value", "zone_type", "ZONE_DMA32"): 3, ("type-size", "folio", ""): 64})
-        self.assertEqual(result.rows, [(1, 32, 0x4444, 1), (1, 64), (1, 3), (-9,), ("ticks",), (4711,),
+            ("enum-value", "zone_type", "ZONE_DMA32"): 3, ("enum-value", "", "MIB_DROPS"): 5,
+            ("type-size", "folio", ""): 64})
+        self.assertEqual(result.rows, [(1, 32, 0x4444, 1), (1, 64), (1, 3), (5,), (-9,), ("ticks",), (4711,),
                                        ("hello",)])
 
         result = detector.run(memory, {
@@ -139,7 +140,7 @@ class Fields(Case):
             ("type-exists", "folio", ""): 0, ("type-size", "folio", ""): 0,
             ("enum-exists", "zone_type", "ZONE_DMA32"): 0,
             ("enum-value", "zone_type", "ZONE_DMA32"): 0})
-        self.assertEqual(result.rows[1:], [(0, 0), (0, 0), (0,), ("no ticks",)])
+        self.assertEqual(result.rows[1:], [(0, 0), (0, 0), (4,), (0,), ("no ticks",)])
         self.assertEqual((result.faults, result.fault_address), (1, (DIRECT + 0x100 + ABSENT) % 2**64))
 
     def test_what_may_be_absent(self):

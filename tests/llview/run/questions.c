@@ -11,6 +11,8 @@ struct folio {
 
 enum zone_type { ZONE_DMA, ZONE_DMA32 };
 
+extern enum { MIB_DROPS = 4 } mib_items;
+
 extern int jiffies __ksym __weak;
 
 DETECTOR(questions)
@@ -23,6 +25,7 @@ DETECTOR(questions)
 	row("%u %zu", bpf_core_type_exists(struct folio), bpf_core_type_size(struct folio));
 	row("%llu %llu", (u64)bpf_core_enum_value_exists(enum zone_type, ZONE_DMA32),
 	    (u64)bpf_core_enum_value(enum zone_type, ZONE_DMA32));
+	row("%llu", (u64)bpf_core_enum_value(typeof(mib_items), MIB_DROPS));
 	row("%ld", ((struct task_struct___old *)p)->state);
 	row("%s", &jiffies ? "ticks" : "no ticks");
 	if (&jiffies)
