@@ -142,6 +142,10 @@ DETECTOR(log, .description = "the kernel's log, and its emergencies", .period_ms
 
 		if (DESC_ID(state) != id || DESC_STATE(state) == desc_reusable)
 			continue;
+		// Until the ring has gone round once, its tail is a descriptor that never held a record, and counts
+		// as the first.
+		if (info->seq < next_seq)
+			continue;
 		// Its writer is at work, or may append to it: it comes in a later run, and all
 		// behind it. After a panic no writer comes back: what is there is the last word,
 		// and what was begun is skipped.
