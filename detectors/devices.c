@@ -5,9 +5,6 @@
 
 #include "devices_net.h"
 
-// include/linux/blk_types.h; ios[] and the like.
-enum { STAT_READ, STAT_WRITE };
-
 // A disk or partition.
 struct block {
 	u64 sectors;

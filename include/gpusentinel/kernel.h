@@ -21,12 +21,14 @@
 #include <gpusentinel/detector.h>
 
 #include <gpusentinel/kernel/base.h>
+#include <gpusentinel/kernel/block.h>
 #include <gpusentinel/kernel/bpf.h>
 #include <gpusentinel/kernel/cgroup.h>
 #include <gpusentinel/kernel/cpu.h>
 #include <gpusentinel/kernel/cputime.h>
 #include <gpusentinel/kernel/device.h>
 #include <gpusentinel/kernel/fdtable.h>
+#include <gpusentinel/kernel/fs.h>
 #include <gpusentinel/kernel/locking.h>
 #include <gpusentinel/kernel/mm.h>
 #include <gpusentinel/kernel/module.h>
@@ -39,10 +41,12 @@
 #include <gpusentinel/kernel/psi.h>
 #include <gpusentinel/kernel/rcu.h>
 #include <gpusentinel/kernel/sched.h>
+#include <gpusentinel/kernel/slab.h>
 #include <gpusentinel/kernel/sock.h>
 #include <gpusentinel/kernel/stacktrace.h>
 #include <gpusentinel/kernel/system.h>
 #include <gpusentinel/kernel/time.h>
+#include <gpusentinel/kernel/vmalloc.h>
 #include <gpusentinel/kernel/xarray.h>
 #include <gpusentinel/kernel/xarray_gather.h>
 

@@ -10,9 +10,13 @@
 #include <gpusentinel/kernel/cpu.h>
 #include <gpusentinel/kernel/sched.h>
 
+struct file;
+
 struct fdtable {
 	/** Descriptors that it has a place for. */
 	unsigned int max_fds;
+	/** NULL where none is open. */
+	struct file **fd;
 	/** A bit for each. */
 	const unsigned long *open_fds;
 } __kernel_type;

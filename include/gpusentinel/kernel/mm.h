@@ -10,6 +10,7 @@
 
 #include <gpusentinel/kernel/base.h>
 #include <gpusentinel/kernel/cpu.h>
+#include <gpusentinel/kernel/fs.h>
 
 /*
  * Members of mm_struct.rss_stat. An anonymous enum since Linux kernel commit eca56ff906bd ("mm,
@@ -28,6 +29,8 @@ struct mm_struct {
 	struct percpu_counter rss_stat[NR_MM_COUNTERS];
 	/** Most resident pages so far; may lag behind what is resident now. */
 	unsigned long hiwater_rss;
+	/** Bytes of its page tables. */
+	atomic_long_t pgtables_bytes;
 } __kernel_type;
 
 /**
@@ -120,6 +123,8 @@ enum zone_stat_item {
 	NR_BOUNCE,
 	NR_FREE_CMA_PAGES,
 	NR_UNACCEPTED,
+	/** Pages of zsmalloc, which zram and zswap store in; with CONFIG_ZSMALLOC. */
+	NR_ZSPAGES,
 };
 
 /**
@@ -182,9 +187,24 @@ enum zone_type {
 	__MAX_NR_ZONES = 5,
 };
 
+/** Free blocks of one order. */
+struct free_area {
+	unsigned long nr_free;
+} __kernel_type;
+
+/**
+ * Orders of blocks are counted from 0. MAX_ORDER, the first that there is not, until v6.4 ("mm, treewide: redefine
+ * MAX_ORDER sanely"); now MAX_PAGE_ORDER. It is 10 or 11 on x86-64 and part of no type.
+ */
+#define NR_PAGE_ORDERS 11
+
 struct zone {
 	unsigned long _watermark[4];
 	unsigned long watermark_boost;
+	/** Pages that the allocator has of it; 0: the zone is empty. */
+	atomic_long_t managed_pages;
+	const char *name;
+	struct free_area free_area[1];
 } __kernel_type;
 
 /** A NUMA node. */
@@ -232,24 +252,6 @@ extern unsigned long totalreserve_pages __ksym;
 extern struct percpu_counter vm_committed_as __ksym;
 extern unsigned long sysctl_overcommit_kbytes __ksym __weak;
 extern int sysctl_overcommit_ratio __ksym __weak;
-
-/** include/linux/fs.h */
-struct address_space {
-	unsigned long nrpages;
-} __kernel_type;
-
-struct inode {
-	struct address_space *i_mapping;
-	/** Chains the inodes of a super block. */
-	struct list_head i_sb_list;
-} __kernel_type;
-
-struct super_block {
-	struct list_head s_inodes;
-} __kernel_type;
-
-/** The file system of block devices' own inodes; their pages are the buffer cache. */
-extern struct super_block *blockdev_superblock __ksym;
 
 /** include/linux/swap.h */
 #define SWP_USED (1UL << 0)

@@ -8,6 +8,7 @@
 
 #include <gpusentinel/kernel/base.h>
 #include <gpusentinel/kernel/mm.h>
+#include <gpusentinel/kernel/vmalloc.h>
 
 /** include/linux/sched.h */
 #define TASK_COMM_LEN 16
@@ -122,12 +123,6 @@ struct cred {
 extern int nr_threads __ksym;
 extern int max_threads __ksym;
 extern unsigned long total_forks __ksym;
-
-/** include/linux/vmalloc.h */
-struct vm_struct {
-	/** Bytes, with the guard page. */
-	unsigned long size;
-} __kernel_type;
 
 /** arch/x86/include/asm/processor.h */
 struct thread_struct {
