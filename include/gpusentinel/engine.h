@@ -226,6 +226,9 @@ void gs_detector_get_info(struct gs_detector *detector, struct gs_detector_info 
  */
 void gs_engine_set_kinds(struct gs_engine *engine, uint32_t kinds);
 
+/** Of this detector deliver records of these kinds as well; before gs_engine_start(). */
+void gs_detector_add_kinds(struct gs_detector *detector, uint32_t kinds);
+
 /**
  * Run every added detector on its period until gs_engine_stop(), each in its own thread. @p fn is called
  * from those threads, one at a time.

@@ -32,7 +32,9 @@
 #include <gpusentinel/kernel/locking.h>
 #include <gpusentinel/kernel/mm.h>
 #include <gpusentinel/kernel/module.h>
+#include <gpusentinel/kernel/module_symbols.h>
 #include <gpusentinel/kernel/mount.h>
+#include <gpusentinel/kernel/net.h>
 #include <gpusentinel/kernel/netdevice.h>
 #include <gpusentinel/kernel/patching.h>
 #include <gpusentinel/kernel/path.h>
