@@ -25,7 +25,7 @@ static struct gs_error *deliver(void *arg, const struct gs_mailbox_entry *entry,
 
 	struct gs_error *err = detector_deliver(
 		detector, record, entry->size, (uint64_t)cuda->header.wall_offset_ns,
-		cuda->engine->kinds, cuda->engine->fn, cuda->engine->arg, &count);
+		detector_kinds(detector), cuda->engine->fn, cuda->engine->arg, &count);
 
 	cuda->delivered[row] += count;
 	// A damaged record is not a reason to miss the others.
@@ -36,7 +36,8 @@ static struct gs_error *deliver(void *arg, const struct gs_mailbox_entry *entry,
 // Rows and metrics are most of what is written. Nobody reads what nobody wants.
 static bool wants_data(const struct cuda *cuda)
 {
-	return cuda->engine->kinds & (1u << GS_RECORD_ROW | 1u << GS_RECORD_METRIC);
+	return (cuda->engine->kinds | cuda->engine->kinds_of_any) &
+	       (1u << GS_RECORD_ROW | 1u << GS_RECORD_METRIC);
 }
 
 static void update_stats(struct cuda *cuda, uint32_t index, const struct gs_mailbox_detector *row)

@@ -334,6 +334,12 @@ void gs_engine_set_kinds(struct gs_engine *engine, uint32_t kinds)
 		engine->kinds |= 1u << GS_RECORD_ALARM;
 }
 
+void gs_detector_add_kinds(struct gs_detector *detector, uint32_t kinds)
+{
+	detector->kinds |= kinds;
+	detector->engine->kinds_of_any |= kinds;
+}
+
 struct gs_error *gs_engine_start(struct gs_engine *engine, gs_record_fn *fn, void *arg)
 {
 	if (engine->running)

@@ -48,6 +48,8 @@ struct gs_detector {
 	uint64_t budget;
 	// Threads of all blocks that it wants.
 	uint32_t threads;
+	// Bit N: records of kind N are wanted, whether the engine's are or not.
+	uint32_t kinds;
 
 	// One run at a time.
 	pthread_mutex_t run_lock;
@@ -130,9 +132,14 @@ struct gs_engine {
 	pthread_mutex_t deliver_lock;
 	gs_record_fn *fn;
 	void *arg;
-	// Bit N: records of kind N are wanted.
-	uint32_t kinds;
+	// Bit N: records of kind N are wanted, of all detectors and of any.
+	uint32_t kinds, kinds_of_any;
 };
+
+static inline uint32_t detector_kinds(const struct gs_detector *detector)
+{
+	return detector->engine->kinds | detector->kinds;
+}
 
 extern const struct engine_ops cpu_ops, cuda_ops;
 

@@ -282,7 +282,7 @@ static void *periodic(void *arg)
 
 	while (wait_until(detector, next)) {
 		// What went wrong is in the statistics, and in the records themselves.
-		gs_error_destroy(detector_run(detector, false, detector->engine->kinds,
+		gs_error_destroy(detector_run(detector, false, detector_kinds(detector),
 					      detector->engine->fn, detector->engine->arg));
 
 		uint64_t now = clock_ns(CLOCK_MONOTONIC);

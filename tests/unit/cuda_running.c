@@ -217,6 +217,28 @@ static void records_that_nobody_wants_are_counted(void **state)
 	gs_engine_destroy(engine);
 }
 
+// Who looks at the rows of one detector does not get those of the others.
+static void rows_of_one_detector_are_wanted(void **state)
+{
+	struct gs_engine *engine = created();
+	struct gs_detector *counter = add(engine, COUNTER), *reader = add(engine, READER);
+	struct gs_run_stats counted, read;
+	struct seen seen = {};
+
+	(void)state;
+	gs_engine_set_kinds(engine, 0);
+	gs_detector_add_kinds(counter, 1u << GS_RECORD_ROW);
+	assert_null(gs_engine_start(engine, see, &seen));
+	wait_for(&seen.count, 10);
+	gs_engine_stop(engine);
+	gs_detector_stats(counter, &counted);
+	gs_detector_stats(reader, &read);
+	assert_int_equal(seen.findings, 0);
+	assert_int_equal(seen.count, counted.records);
+	assert_int_equal(read.records, read.runs);
+	gs_engine_destroy(engine);
+}
+
 int main(int argc, char **argv)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, assert_clean)
@@ -225,6 +247,7 @@ int main(int argc, char **argv)
 		TEST(parameters_are_set_while_detectors_run),
 		TEST(detectors_run_by_themselves),
 		TEST(records_that_nobody_wants_are_counted),
+		TEST(rows_of_one_detector_are_wanted),
 		TEST(running_detectors_see_new_pages),
 		TEST(running_detectors_get_larger_buffers),
 		TEST(failures_of_running_kernels_are_reported),
