@@ -14,6 +14,7 @@
 #include "cli/options.h"
 #include "cli/params.h"
 #include "cli/protect.h"
+#include "cli/search.h"
 #include "cli/session.h"
 #include "cli/stream.h"
 #include "cli/text.h"
@@ -31,6 +32,8 @@ static const char help[] =
 	"  --period MS     instead of the detectors' own periods; e.g. 0.5\n"
 	"  -p, --param DETECTOR.NAME=VALUE\n"
 	"                  set a detector's parameter; `gpusentinel list` shows them\n"
+	"  --rules FILE    rules over the kernel's log, instead of the shipped ones;\n"
+	"                  /dev/null: none\n"
 	"  --rows          print their tables' rows too\n"
 	"  --metrics       print their numbers too\n"
 	"  --json          one object a line, written at once\n"
@@ -44,6 +47,8 @@ struct run {
 	struct stream stream;
 	struct chosen chosen;
 	struct params params;
+	// Of rules over the kernel's log; NULL: those that are shipped.
+	const char *rules;
 	uint32_t period_us;
 	bool once;
 	// How long; negative: until a signal comes.
@@ -111,6 +116,18 @@ static void protect(struct cli *cli)
 		cli_print_error(err);
 }
 
+// Rules look at them, whether they are shown or not.
+static void add_log_rows(const struct run *run)
+{
+	for (size_t i = 0; i < run->chosen.count; i++) {
+		struct gs_detector_info info;
+
+		gs_detector_get_info(run->chosen.list[i], &info);
+		if (run->stream.rules.count && !strcmp(info.name, "log"))
+			gs_detector_add_kinds(run->chosen.list[i], 1u << GS_RECORD_ROW);
+	}
+}
+
 static struct gs_error *run_periods(struct run *run, const sigset_t *set)
 {
 	_cleanup_close_ int signals = signalfd(-1, set, SFD_CLOEXEC);
@@ -125,6 +142,7 @@ static struct gs_error *run_periods(struct run *run, const sigset_t *set)
 	gs_engine_set_kinds(run->cli->engine,
 			    1u << GS_RECORD_FINDING | (uint32_t)stream->rows << GS_RECORD_ROW |
 				    (uint32_t)stream->metrics << GS_RECORD_METRIC);
+	add_log_rows(run);
 
 	struct gs_error *err = gs_engine_start(run->cli->engine, stream_record, &run->stream);
 
@@ -172,12 +190,13 @@ static struct gs_error *parse_period(const char *text, uint32_t *ret)
 
 static struct gs_error *parse(struct run *run, struct cli_parser *parser)
 {
-	enum { FOR = CLI_OPTION_COMMAND, PERIOD, ONCE, ROWS, METRICS };
+	enum { FOR = CLI_OPTION_COMMAND, PERIOD, ONCE, RULES, ROWS, METRICS };
 	static const struct option options[] = {
 		{ "for", required_argument, NULL, FOR },
 		{ "period", required_argument, NULL, PERIOD },
 		{ "param", required_argument, NULL, 'p' },
 		{ "once", no_argument, NULL, ONCE },
+		{ "rules", required_argument, NULL, RULES },
 		{ "rows", no_argument, NULL, ROWS },
 		{ "metrics", no_argument, NULL, METRICS },
 		{},
@@ -201,6 +220,9 @@ static struct gs_error *parse(struct run *run, struct cli_parser *parser)
 		case ONCE:
 			run->once = true;
 			break;
+		case RULES:
+			run->rules = optarg;
+			break;
 		case ROWS:
 			run->stream.rows = true;
 			break;
@@ -221,6 +243,27 @@ static void say_engine(struct cli *cli)
 		gs_engine_why(cli->engine));
 }
 
+// Without the shipped ones, detectors still run, and `log` has some of its own.
+static struct gs_error *load_rules(struct run *run)
+{
+	_cleanup_free_ char *shipped = NULL;
+
+	if (run->rules)
+		return rules_load(&run->stream.rules, run->rules);
+
+	struct gs_error *err = search_rules(run->cli, &shipped);
+
+	if (err)
+		return err;
+	err = rules_load(&run->stream.rules, shipped);
+	if (err && err->code == GS_ERROR_OTHER) {
+		cli_print_error(err);
+		gs_error_destroy(err);
+		err = NULL;
+	}
+	return err;
+}
+
 // The operands name detectors.
 static struct gs_error *run_detectors(struct run *run, int argc, char **argv)
 {
@@ -238,8 +281,10 @@ static struct gs_error *run_detectors(struct run *run, int argc, char **argv)
 	if (!run->once)
 		block_signals(&set);
 
-	struct gs_error *err = cli_open_engine(cli);
+	struct gs_error *err = load_rules(run);
 
+	if (!err)
+		err = cli_open_engine(cli);
 	if (!err && optind == argc)
 		err = chosen_add_shipped(&run->chosen, cli, run->period_us);
 	for (int i = optind; i < argc && !err; i++)
@@ -264,6 +309,7 @@ struct gs_error *cmd_run(struct cli *cli, int argc, char **argv)
 		err = run_detectors(&run, argc, argv);
 	gs_conditions_destroy(run.stream.conditions);
 	chosen_deinit(&run.chosen);
+	rules_deinit(&run.stream.rules);
 	params_deinit(&run.params);
 	return err;
 }

@@ -72,6 +72,24 @@ struct gs_error *search_directory(const struct cli *cli, char **ret)
 	return *ret ? NULL : &gs_enomem;
 }
 
+struct gs_error *search_rules(const struct cli *cli, char **ret)
+{
+	_cleanup_free_ char *dir = NULL, *path = NULL;
+	struct gs_error *err = search_directory(cli, &dir);
+
+	if (err)
+		return err;
+	if (asprintf(&path, "%s/log.rules", dir) < 0) {
+		path = NULL;
+		return &gs_enomem;
+	}
+	if (!access(path, F_OK))
+		*ret = no_cleanup_ptr(path);
+	else
+		*ret = strdup(GS_DATA_DIR "/log.rules");
+	return *ret ? NULL : &gs_enomem;
+}
+
 bool search_is_path(const char *name)
 {
 	return strchr(name, '/') || has_suffix(name, ".so");

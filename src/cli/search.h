@@ -34,6 +34,9 @@ struct gs_error *search_in_fat(const struct gs_fat *fat, const char *name, const
 struct gs_error *search_all(const struct cli *cli, char ***ret, size_t *count_ret);
 void search_free(char **paths, size_t count);
 
+/** The shipped rules over the kernel's log: in the directory of detectors, or in the installation. To be freed. */
+struct gs_error *search_rules(const struct cli *cli, char **ret);
+
 /** True if @p name is a path rather than a detector's name. */
 bool search_is_path(const char *name);
 

@@ -9,6 +9,7 @@
 #include "cli/json.h"
 #include "cli/text.h"
 #include "util/array.h"
+#include "util/cleanup.h"
 
 static const struct severity {
 	const char *text, *json, *colour;
@@ -183,12 +184,84 @@ static void print_json(const struct gs_record *record, const struct gs_condition
 	json_print(object, false);
 }
 
-void stream_record(void *arg, const struct gs_record *record)
+static const struct gs_item *item_of(const struct gs_record *record, const char *name)
 {
-	struct stream *stream = arg;
+	for (size_t i = 0; i < record->count; i++) {
+		if (!strcmp(record->items[i].name, name))
+			return &record->items[i];
+	}
+	return NULL;
+}
 
-	if (__atomic_load_n(&stream->broken, __ATOMIC_RELAXED) ||
-	    (record->kind == GS_RECORD_ROW && !stream->rows) ||
+// @message as the detector itself makes it of its own rules.
+static void print_match_json(const struct gs_record *record, const struct rule *rule,
+			     const char *message, uint64_t untold)
+{
+	struct json_object *object = json_object_new_object();
+
+	add_time(object, record->wall_ns);
+	json_add_string(object, "detector", record->detector_name);
+	json_add_number(object, "run", record->run);
+	json_add_string(object, "kind", "finding");
+	json_add_string(object, "severity", severity_at(rule->severity)->json);
+	json_add_string(object, "state", states[GS_EVENT]);
+	json_add_string(object, "rule", rule->name);
+	json_add_string(object, "message", message);
+	json_add_number(object, "untold", untold);
+	json_object_object_add(object, "values", values_of(record, 0));
+	json_add_bool(object, "uncertain", record->flags & GS_RECORD_F_FAULT);
+	json_print(object, false);
+}
+
+static void print_match_text(const struct stream *stream, const struct gs_record *record,
+			     const struct rule *rule, const char *message, uint64_t untold)
+{
+	const struct severity *severity = severity_at(rule->severity);
+	char wall[TEXT_NUMBER_MAX];
+
+	text_wall(wall, record->wall_ns);
+	printf("%s %s%-8s%s %s: ", wall, stream->colour ? severity->colour : "", severity->text,
+	       stream->colour ? "\033[0m" : "", record->detector_name);
+	text_print(stdout, message, strlen(message), false);
+	if (untold)
+		printf(" (and %" PRIu64 " more before it)", untold);
+	putchar('\n');
+}
+
+// Makes a finding of a message of the kernel that a rule matches, unless the detector did.
+static void print_match(struct stream *stream, const struct gs_record *record)
+{
+	const struct gs_item *text, *time;
+	bool told = stream->log_told;
+	struct rule *rule;
+	uint64_t untold;
+
+	if (!stream->rules.count || strcmp(record->detector_name, "log") != 0)
+		return;
+	stream->log_told = record->kind == GS_RECORD_FINDING;
+	if (record->kind != GS_RECORD_ROW || told)
+		return;
+	text = item_of(record, "text");
+	time = item_of(record, "ts_ns");
+	if (!text || text->type != GS_ITEM_STRING || !time)
+		return;
+	rule = rules_match(&stream->rules, text->string);
+	if (!rule || !rule_tell(rule, time->u, &untold))
+		return;
+
+	_cleanup_free_ char *message = NULL;
+
+	if (asprintf(&message, "%s: %s", rule->name, text->string) < 0)
+		message = NULL;
+	if (stream->json)
+		print_match_json(record, rule, message ? message : rule->name, untold);
+	else
+		print_match_text(stream, record, rule, message ? message : rule->name, untold);
+}
+
+static void print_record(struct stream *stream, const struct gs_record *record)
+{
+	if ((record->kind == GS_RECORD_ROW && !stream->rows) ||
 	    (record->kind == GS_RECORD_METRIC && !stream->metrics))
 		return;
 
@@ -198,6 +271,16 @@ void stream_record(void *arg, const struct gs_record *record)
 		print_json(record, before);
 	else
 		print_text(stream, record, before);
+}
+
+void stream_record(void *arg, const struct gs_record *record)
+{
+	struct stream *stream = arg;
+
+	if (__atomic_load_n(&stream->broken, __ATOMIC_RELAXED))
+		return;
+	print_match(stream, record);
+	print_record(stream, record);
 	// Whoever reads the stream acts on it: each line leaves at once.
 	if (fflush(stdout) || ferror(stdout))
 		__atomic_store_n(&stream->broken, true, __ATOMIC_RELAXED);

@@ -10,6 +10,8 @@
 
 #include <gpusentinel/conditions.h>
 
+#include "cli/rules.h"
+
 struct stream {
 	/** Lines of JSON rather than of text. */
 	bool json;
@@ -17,6 +19,10 @@ struct stream {
 	bool rows, metrics;
 	/** What is known of conditions that last. */
 	struct gs_conditions *conditions;
+	/** Over messages of the detector "log". */
+	struct rules rules;
+	/** That detector has told by itself what its next row is about. */
+	bool log_told;
 	/** Severities in colour. */
 	bool colour;
 	/** The reader has gone, or the disk is full; read by the thread that waits. */
