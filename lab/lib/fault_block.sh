@@ -54,7 +54,7 @@ inject_io-error()
 		sleep 0.5
 		cat $device >/dev/null 2>&1 || true' || return 1
 	fault_wait "$seconds" 'Buffer I/O error on dev dm-[0-9]+' "$from" || return 1
-	fault_until "$seconds" 'grep -q "Input/output error\|I/O error" /run/reader.log' >/dev/null
+	fault_until "$seconds" 'grep -q "Input/output error" /run/reader.log' >/dev/null
 }
 
 inject_io-slow()

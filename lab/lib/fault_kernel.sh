@@ -117,7 +117,7 @@ inject_oops() { fault_module 'Oops'; }
 inject_bug() { fault_module 'kernel BUG at'; }
 inject_warn() { fault_module 'WARNING: '; }
 inject_list() { fault_module 'list_del corruption'; }
-inject_stack() { fault_module 'end Kernel panic - not syncing'; }
+inject_stack() { fault_module 'Kernel panic - not syncing'; }
 inject_task-circle() { fault_module; }
 
 # Both wait, by what /proc says.
