@@ -30,6 +30,7 @@ static const struct {
 	{ "listener", listener_main },
 	{ "udp-sink", udp_sink_main },
 	{ "udp-flood", udp_flood_main },
+	{ "churn", churn_main },
 };
 
 int main(int argc, char **argv)

@@ -72,4 +72,7 @@ int listener_main(int argc, char **argv);
 int udp_sink_main(int argc, char **argv);
 int udp_flood_main(int argc, char **argv);
 
+/* churn FILE: map and unmap memory, start threads and processes, for as long as FILE is there. */
+int churn_main(int argc, char **argv);
+
 #endif
