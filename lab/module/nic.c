@@ -5,7 +5,7 @@
  */
 #include "fault.h"
 
-#include <linux/err.h>
+#include <linux/atomic.h>
 #include <linux/etherdevice.h>
 #include <linux/netdevice.h>
 #include <linux/printk.h>
@@ -60,25 +60,34 @@ static void nic_setup(struct net_device *dev)
 	eth_hw_addr_random(dev);
 }
 
-int fault_tx_hang(void *name)
+static void nic_run(const char *name)
 {
 	struct net_device *dev = alloc_netdev(0, "lab-nic", NET_NAME_UNKNOWN, nic_setup);
 	struct fault_end end;
 	int err;
 
 	if (!dev)
-		return 0;
+		return;
 	skb_queue_head_init(&ring);
 	err = register_netdev(dev);
-	if (err) {
-		pr_emerg("lab_fault: %s: lab-nic: error %d\n", (char *)name, err);
-		free_netdev(dev);
-		return 0;
+	if (!err) {
+		fault_begins(name, &end);
+		fault_wait_interruptible(&end);
+		unregister_netdev(dev);
+		fault_ended(name);
+	} else {
+		pr_emerg("lab_fault: %s: lab-nic: error %d\n", name, err);
 	}
-	fault_begins(name, &end);
-	fault_wait_interruptible(&end);
-	unregister_netdev(dev);
 	free_netdev(dev);
-	fault_ended(name);
+}
+
+int fault_tx_hang(void *name)
+{
+	static atomic_t running;
+
+	if (atomic_xchg(&running, 1))
+		return 0;
+	nic_run(name);
+	atomic_set(&running, 0);
 	return 0;
 }
