@@ -103,7 +103,7 @@ module_headers()
 # module_build VERSION FLAVOUR [NAME]: print the path of a module for a kernel of the cache; default lab_fault.
 module_build()
 {
-	local name=${3:-lab_fault} source kernel release headers key final build program said options=()
+	local name=${3:-lab_fault} source kernel release headers key final build program said options=() returns=''
 
 	case $name in
 	lab_fault) source=$lab/module ;;
@@ -130,13 +130,17 @@ module_build()
 	mkdir -p "$cache_root/modules"
 	build=$(mktemp -d "$cache_root/modules/.build-XXXXXX")
 	cp "$source"/Kbuild "$source"/*.[ch] "$build/"
-	# objtool of a newer Debian may not run here. Without it stack traces end in the module.
+	# objtool of a newer Debian may not run here. Without it stack traces end in the module, and the kernel does not find
+	# the returns that it would patch, and warns of each that it meets.
 	program=$headers/tools/objtool/objtool
 	[ ! -e "$program.real-x86" ] || program+=.real-x86
 	said=$(ldd "$program" 2>&1 || true)
-	[[ $said != *'not found'* ]] || options+=(objtool=true)
+	if [[ $said == *'not found'* ]]; then
+		options+=(objtool=true)
+		returns=keep
+	fi
 	# Types of a module need pahole, and nobody reads these.
-	if ! make -C "$headers" M="$build" CC="$lab/module/kernel-cc" \
+	if ! LAB_RETURNS=$returns make -C "$headers" M="$build" CC="$lab/module/kernel-cc" \
 		CONFIG_DEBUG_INFO_BTF_MODULES= "${options[@]}" modules >"$build/log" 2>&1; then
 		tail -n 20 "$build/log" >&2
 		rm -rf "$build"
