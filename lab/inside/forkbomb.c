@@ -90,6 +90,11 @@ int forkbomb_main(int argc, char **argv)
 		return 1;
 	while (atomic_load(&bomb->born) < limit && atomic_load(&bomb->refused) == 0)
 		usleep(20 * 1000);
+	// Those that are about to be refused count until they are.
+	for (int last = -1; last != atomic_load(&bomb->born);) {
+		last = atomic_load(&bomb->born);
+		usleep(200 * 1000);
+	}
 	printf("%d\n", atomic_load(&bomb->born));
 	return 0;
 }
