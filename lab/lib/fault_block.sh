@@ -137,7 +137,7 @@ inject_fs-readonly()
 		mount -t ext4 -o errors=remount-ro $device /run/$fault
 		dm table $fault "$table"
 		# Not read yet.
-		ls /run/$fault >/dev/null 2>&1 || true' || return 1
+		ls /run/$fault /run/$fault/file >/dev/null 2>&1 || true' || return 1
 	fault_wait "$seconds" 'Remounting filesystem read-only' "$from"
 }
 
