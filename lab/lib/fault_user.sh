@@ -68,7 +68,7 @@ fault_no_forks()
 	local born was later=$duration duration=0
 
 	was=$(fault_sh "cat $1") || return 1
-	fault_undo <<<"echo $was >$1; killall -9 forkbomb; rm /run/undo/$fault" || return 1
+	fault_undo <<<"echo $was >$1; rm /run/undo/$fault" || return 1
 	fault_sh "echo ${count:-1024} >$1" || return 1
 	[ "$later" -eq 0 ] || later+=" /run/undo/$fault"
 	fault_bomb 1000000 hold "$later" || return 1
