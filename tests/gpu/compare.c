@@ -14,7 +14,7 @@
 
 #include "util/array.h"
 
-enum { SHOWN = 5, LIVE_MS = 2000, FILES_MAX = 64 };
+enum { SHOWN = 5, LIVE_MS = 2000, RUNS_MS = 20000, FILES_MAX = 64 };
 
 // Records as lines of text, so that a difference can be shown.
 struct lines {
@@ -157,6 +157,21 @@ static bool show_row(struct gs_engine *engine, uint32_t index)
 	return row.runs;
 }
 
+// A first run over many processes may take seconds.
+static bool all_have_run(struct gs_engine *engine)
+{
+	for (uint32_t i = 0; i < GS_MAILBOX_DETECTORS; i++) {
+		struct gs_mailbox_detector row;
+		struct gs_error *err = gs_engine_row(engine, i, &row);
+
+		if (err)
+			die(err, 1);
+		if (row.name[0] && !row.runs)
+			return false;
+	}
+	return true;
+}
+
 // Without help from here: launched once, read at the end.
 static bool live(struct gs_engine *engine, struct gs_fat **fats, size_t fat_count)
 {
@@ -187,6 +202,9 @@ static bool live(struct gs_engine *engine, struct gs_fat **fats, size_t fat_coun
 	err = gs_engine_heartbeat(engine, &beat);
 	if (err)
 		die(err, 1);
+	start = now_ms();
+	while (!all_have_run(engine) && now_ms() - start < RUNS_MS)
+		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
 	start = now_ms();
 	gs_engine_stop(engine);
 	printf("stopped in %.1f ms\n", now_ms() - start);
