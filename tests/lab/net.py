@@ -37,8 +37,8 @@ BUSY = """
 (echo hello | nc -l -p 5555 >/dev/null) &
 sleep 0.2
 head -c 1000000 /dev/zero | nc 127.0.0.1 5555 >/dev/null 2>&1 &
-ip addr add 192.0.2.1/24 dev lab0 2>/dev/null
-ping -c 3 -W 1 192.0.2.77 >/dev/null 2>&1
+ip addr add 198.51.100.1/24 dev lab0 2>/dev/null
+ping -c 3 -W 1 198.51.100.77 >/dev/null 2>&1
 ip link set dummy0 down
 ip link set dummy0 up
 true
