@@ -26,6 +26,7 @@
 #include <gpusentinel/kernel/cgroup.h>
 #include <gpusentinel/kernel/cpu.h>
 #include <gpusentinel/kernel/cputime.h>
+#include <gpusentinel/kernel/cred.h>
 #include <gpusentinel/kernel/device.h>
 #include <gpusentinel/kernel/fdtable.h>
 #include <gpusentinel/kernel/fs.h>
