@@ -16,6 +16,7 @@ static const struct {
 	{ "sleepers", sleepers_main },
 	{ "work", work_main },
 	{ "victim", victim_main },
+	{ "legal", legal_main },
 	{ "cpu-hog", cpu_hog_main },
 	{ "rt-hog", rt_hog_main },
 	{ "leak", leak_main },

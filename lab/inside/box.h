@@ -31,7 +31,7 @@ int sleepers_main(int argc, char **argv);
 /* work cpu|memory ROUNDS: a fixed amount of work, how long it took, and its median round. */
 int work_main(int argc, char **argv);
 
-/* victim: a process "lab-victim" of user 1000, for lab/rootkit; prints its pid. */
+/* victim: a process "lab-victim" of user 1000, for lab/rootkit; prints its pid. It calls exec on SIGUSR1. */
 int victim_main(int argc, char **argv);
 
 /* cpu-hog COUNT: start COUNT processes that compute for ever. */
@@ -74,5 +74,8 @@ int udp_flood_main(int argc, char **argv);
 
 /* churn FILE: map and unmap memory, start threads and processes, for as long as FILE is there. */
 int churn_main(int argc, char **argv);
+
+/* legal: every way in which a process may change its credentials. */
+int legal_main(int argc, char **argv);
 
 #endif
