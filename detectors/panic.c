@@ -72,6 +72,8 @@ DETECTOR(panic, .description = "whether the system has panicked", .period_us = P
 			curr->comm);
 	told = cpu;
 	told_ns = now_ns();
-	// There already, in the memory of a machine that has been dead for a while.
-	tell_reason(cpu);
+	// In the next run: what a run finds is read when it ends, and the news does not wait for the reason. It is there
+	// already in the memory of a machine that has been dead for a while.
+	if (!run_count())
+		tell_reason(cpu);
 }
