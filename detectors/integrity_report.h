@@ -12,7 +12,8 @@
 // Findings and pages of one run.
 #define TELL_MAX 32
 #define FOREIGN_PAGES_MAX 64
-// Runs after which a difference is told that is another one each time.
+// Runs after which a difference is told that is another one each time, or that is there while the system stands still: a
+// virtual machine may be paused in the midst of patching itself.
 #define LOOKS_MAX 4
 // Bytes that are equal between two that differ, within one change.
 #define GAP_MAX 8
@@ -35,6 +36,8 @@ static u32 change_count;
 // What this run sees, in order of addresses within an area.
 static struct change found[CHANGES_MAX];
 static u32 found_count;
+// The system has gone on since the run before.
+static bool moves;
 static u32 told_now;
 // Not all of memory was looked at: what was not seen need not be gone.
 static bool cut_short;
@@ -170,7 +173,7 @@ static void note_change(const struct change *now)
 		    changes[i].end == now->end;
 	bool told = changes[i].told;
 	u32 looks = changes[i].looks + 1;
-	bool tell_now = told ? !same : same || looks >= LOOKS_MAX;
+	bool tell_now = told ? !same : (same && moves) || looks >= LOOKS_MAX;
 
 	changes[i] = *now;
 	changes[i].looks = looks;
@@ -268,6 +271,11 @@ static void report_page(u32 slot, struct change *c)
 
 static void begin_report(void)
 {
+	static u64 jiffies_before;
+	u64 jiffies = jiffies_64;
+
+	moves = jiffies != jiffies_before;
+	jiffies_before = jiffies;
 	told_now = 0;
 	found_count = 0;
 	cut_short = false;
