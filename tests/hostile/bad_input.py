@@ -103,9 +103,9 @@ def detectors(directory):
         return output
 
     field = compile_detector("field", """
-struct nsproxy { long nothing_like_it; } __kernel_type;
-extern struct nsproxy init_nsproxy __ksym;
-DETECTOR(field) { row("%ld", init_nsproxy.nothing_like_it); }
+struct resource { long nothing_like_it; } __kernel_type;
+extern struct resource iomem_resource __ksym;
+DETECTOR(field) { row("%ld", iomem_resource.nothing_like_it); }
 """)
     check("an unknown field", ["-t", f"core:{CORE}", "run", "--once", field], DETECTOR, "nothing_like_it")
     symbol = compile_detector("symbol", """
