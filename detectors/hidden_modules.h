@@ -209,7 +209,8 @@ static inline void see_module_functions(void)
 		module_part((const struct module *)seen_at(module_set, i)->object, MODULE_PART_TEXT,
 			    &module_code[i].base, &module_code[i].size);
 	for (u32 i = 0; i < FTRACE_PAGES_MAX && pg; i++, pg = pg->next) {
-		// All of a block are of one module.
+		// All of a block are of one module, by address. While it is loaded they are in two places: the first or the
+		// last may be in the code that is given up when the module has begun.
 		u64 ip = pg->index > 0 ? pg->records->ip : 0;
 
 		if (!ip || ip - (u64)_stext < (u64)(_end - _stext))
@@ -217,6 +218,8 @@ static inline void see_module_functions(void)
 
 		u32 at = module_of_address(ip, n);
 
+		if (at >= n)
+			at = module_of_address(kernel_array_at(pg->records, pg->index - 1)->ip, n);
 		if (at < n)
 			seen_at(module_set, at)->views |= MODULE_FTRACE;
 		else
