@@ -255,4 +255,19 @@ struct gs_error *gs_engine_heartbeat(struct gs_engine *engine, struct gs_mailbox
 struct gs_error *gs_engine_row(struct gs_engine *engine, uint32_t index,
 			       struct gs_mailbox_detector *ret);
 
+/** Where the mailbox lies, for those who give others access to it. */
+struct gs_mailbox_export {
+	uint64_t size;
+	/** In this process; NULL: in GPU memory. */
+	void *memory;
+	/** A memfd (cpu engine) or a dma-buf (cuda engine) whose first bytes are the mailbox. The engine's: not to be closed. */
+	int fd;
+};
+
+/**
+ * The mailbox as a file descriptor. It lasts until the engine ends; after gs_engine_stop() nobody beats any more.
+ * @return GS_ERROR_USAGE before gs_engine_start(); GS_ERROR_ENGINE if the GPU's driver cannot export memory as dma-buf.
+ */
+struct gs_error *gs_engine_export(struct gs_engine *engine, struct gs_mailbox_export *ret);
+
 #endif

@@ -20,6 +20,7 @@ static struct gs_error *cuda_create(struct gs_engine *engine)
 	if (!cuda)
 		return &gs_enomem;
 	cuda->engine = engine;
+	cuda->export_fd = -1;
 	engine->priv = cuda;
 	pthread_mutex_init(&cuda->lock, NULL);
 	pthread_mutex_init(&cuda->reader_lock, NULL);
@@ -359,4 +360,5 @@ const struct engine_ops cuda_ops = {
 	.set_slot = cuda_set_slot,
 	.heartbeat = cuda_heartbeat,
 	.row = cuda_row,
+	.export = cuda_export,
 };

@@ -103,6 +103,8 @@ struct cuda {
 
 	// What follows exists from the first start on.
 	cuda_address mailbox, crc32c, supervisor;
+	// A dma-buf of the mailbox; negative: nobody has wanted one.
+	int export_fd;
 	struct CUstream_st *supervisor_stream;
 	struct gs_mailbox_header header;
 	// Kernels run, or may; the supervisor does.
@@ -188,6 +190,10 @@ void cuda_stop(struct gs_engine *engine);
 struct gs_error *cuda_heartbeat(struct gs_engine *engine, struct gs_mailbox_heartbeat *ret);
 struct gs_error *cuda_row(struct gs_engine *engine, uint32_t index,
 			  struct gs_mailbox_detector *ret);
+// The mailbox has pages of its own, so that nothing else is exported with it.
+#define CUDA_MAILBOX_SIZE(size) (((size) + (2 << 20) - 1) & ~(uint64_t)((2 << 20) - 1))
+struct gs_error *cuda_export(struct gs_engine *engine, struct gs_mailbox_export *ret);
+void cuda_export_close(struct cuda *cuda);
 void cuda_loop_forget(struct gs_detector *detector);
 void cuda_loop_remove(struct gs_detector *detector);
 

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +16,13 @@
 static const struct symbol {
 	const char *name;
 	size_t offset;
+	bool later;
 } symbols[] = {
-#define CUDA_SYMBOL(member, symbol, parameters) { #symbol, offsetof(struct cuda_api, member) },
-	CUDA_FUNCTIONS(CUDA_SYMBOL)
+#define CUDA_SYMBOL(member, symbol, parameters) \
+	{ #symbol, offsetof(struct cuda_api, member), false },
+#define CUDA_LATER(member, symbol, parameters) { #symbol, offsetof(struct cuda_api, member), true },
+	CUDA_FUNCTIONS(CUDA_SYMBOL) CUDA_FUNCTIONS_LATER(CUDA_LATER)
+#undef CUDA_LATER
 #undef CUDA_SYMBOL
 };
 
@@ -38,7 +43,7 @@ struct gs_error *cuda_api_open(struct cuda_api *ret)
 	for (size_t i = 0; i < ARRAY_SIZE(symbols); i++) {
 		void *address = dlsym(ret->library, symbols[i].name);
 
-		if (!address) {
+		if (!address && !symbols[i].later) {
 			cuda_api_close(ret);
 			return gs_error_create(GS_ERROR_ENGINE,
 					       "%s has no %s: the driver is too old; "

@@ -49,6 +49,7 @@ enum cuda_attribute {
 	CUDA_ATTRIBUTE_COOPERATIVE_LAUNCH = 95,
 	CUDA_ATTRIBUTE_HOST_REGISTER = 99,
 	CUDA_ATTRIBUTE_READ_ONLY_REGISTER = 113,
+	CUDA_ATTRIBUTE_DMA_BUF = 124,
 };
 
 enum {
@@ -66,6 +67,8 @@ enum {
 	CUDA_JIT_ERROR_LOG = 5,
 	CUDA_JIT_ERROR_LOG_SIZE = 6,
 	CUDA_JIT_INPUT_PTX = 1,
+
+	CUDA_HANDLE_DMA_BUF_FD = 1,
 
 	CUDA_FUNCTION_MAX_THREADS = 0,
 	CUDA_FUNCTION_SHARED_SIZE = 1,
@@ -133,10 +136,18 @@ enum {
 	   unsigned int grid_z, unsigned int block_x, unsigned int block_y, unsigned int block_z,  \
 	   unsigned int shared, struct CUstream_st *stream, void **parameters))
 
+// The same of functions that a driver may lack.
+#define CUDA_FUNCTIONS_LATER(X)                                             \
+	X(memory_handle, cuMemGetHandleForAddressRange,                     \
+	  (void *ret, cuda_address address, size_t size, unsigned int type, \
+	   unsigned long long flags))
+
 struct cuda_api {
 	void *library;
 #define CUDA_MEMBER(member, symbol, parameters) unsigned int(*member) parameters;
 	CUDA_FUNCTIONS(CUDA_MEMBER)
+	// NULL: the driver has none.
+	CUDA_FUNCTIONS_LATER(CUDA_MEMBER)
 #undef CUDA_MEMBER
 };
 

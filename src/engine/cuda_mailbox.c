@@ -66,7 +66,8 @@ struct gs_error *cuda_mailbox_open(struct cuda *cuda)
 	cuda_mailbox_close(cuda, true);
 	err = fill_header(cuda);
 	if (!err)
-		err = cuda_alloc(cuda, "the mailbox", cuda->header.size, &cuda->mailbox);
+		err = cuda_alloc(cuda, "the mailbox", CUDA_MAILBOX_SIZE(cuda->header.size),
+				 &cuda->mailbox);
 	if (!err)
 		err = cuda_zero(cuda, cuda->mailbox, cuda->header.size);
 	if (!err)
@@ -95,6 +96,7 @@ void cuda_mailbox_close(struct cuda *cuda, bool entered)
 	mailbox_reader_destroy(cuda->reader);
 	mailbox_reader_destroy(cuda->looker);
 	cuda->reader = cuda->looker = NULL;
+	cuda_export_close(cuda);
 	if (!entered)
 		return;
 	if (cuda->look_stream)

@@ -468,6 +468,16 @@ struct gs_error *gs_engine_row(struct gs_engine *engine, uint32_t index,
 	return engine->mailbox ? host_mailbox_row(engine->mailbox, index, ret) : no_mailbox();
 }
 
+struct gs_error *gs_engine_export(struct gs_engine *engine, struct gs_mailbox_export *ret)
+{
+	if (engine->ops->export)
+		return engine->ops->export(engine, ret);
+	if (!engine->mailbox)
+		return no_mailbox();
+	host_mailbox_export(engine->mailbox, ret);
+	return NULL;
+}
+
 void gs_detector_stats(struct gs_detector *detector, struct gs_run_stats *ret)
 {
 	pthread_mutex_lock(&detector->engine->lock);

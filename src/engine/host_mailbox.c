@@ -334,3 +334,12 @@ struct gs_error *host_mailbox_row(struct host_mailbox *mailbox, uint32_t index,
 	pthread_mutex_unlock(&mailbox->lock);
 	return err;
 }
+
+void host_mailbox_export(const struct host_mailbox *mailbox, struct gs_mailbox_export *ret)
+{
+	*ret = (struct gs_mailbox_export){
+		.size = mailbox->header.size,
+		.memory = mailbox->memory,
+		.fd = mailbox->fd,
+	};
+}

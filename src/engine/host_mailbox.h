@@ -28,4 +28,6 @@ struct gs_error *host_mailbox_heartbeat(struct host_mailbox *mailbox,
 struct gs_error *host_mailbox_row(struct host_mailbox *mailbox, uint32_t index,
 				  struct gs_mailbox_detector *ret);
 
+void host_mailbox_export(const struct host_mailbox *mailbox, struct gs_mailbox_export *ret);
+
 #endif

@@ -106,6 +106,7 @@ struct engine_ops {
 	struct gs_error *(*heartbeat)(struct gs_engine *engine, struct gs_mailbox_heartbeat *ret);
 	struct gs_error *(*row)(struct gs_engine *engine, uint32_t index,
 				struct gs_mailbox_detector *ret);
+	struct gs_error *(*export)(struct gs_engine *engine, struct gs_mailbox_export *ret);
 };
 
 struct gs_engine {

@@ -265,7 +265,7 @@ static void every_call_of(void (*program)(void), unsigned int at_least)
 {
 	static const char *const symbols[] = {
 #define NAME(member, symbol, parameters) #symbol,
-		CUDA_FUNCTIONS(NAME)
+		CUDA_FUNCTIONS(NAME) CUDA_FUNCTIONS_LATER(NAME)
 	};
 	unsigned int failures = 0;
 

@@ -103,6 +103,22 @@ static void detectors_run_by_themselves(void **state)
 	assert_int_equal(row.state, GS_MAILBOX_STOPPED);
 	assert_string_equal(row.name, "counter");
 
+	struct gs_mailbox_export export;
+	struct gs_mailbox_header header;
+
+	// Not every driver can.
+	err = gs_engine_export(engine, &export);
+
+	assert_non_null(err);
+	assert_non_null(strstr(err->message, "does not export memory as dma-buf"));
+	gs_error_destroy(err);
+	fake->dma_buf = 1;
+	assert_null(gs_engine_export(engine, &export));
+	assert_null(export.memory);
+	assert_int_equal(pread(export.fd, &header, sizeof(header), 0), sizeof(header));
+	assert_memory_equal(header.magic, GS_MAILBOX_MAGIC, sizeof(header.magic));
+	assert_int_equal(header.size, export.size);
+
 	before = seen.count;
 	usleep(30000);
 	assert_int_equal(seen.count, before);

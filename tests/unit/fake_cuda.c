@@ -127,6 +127,9 @@ unsigned int cuDeviceGetAttribute(int *ret, unsigned int attribute, int device)
 	case CUDA_ATTRIBUTE_COOPERATIVE_LAUNCH:
 		*ret = fake.cooperative;
 		break;
+	case CUDA_ATTRIBUTE_DMA_BUF:
+		*ret = fake.dma_buf;
+		break;
 	case CUDA_ATTRIBUTE_HOST_REGISTER:
 		*ret = fake.registers;
 		break;

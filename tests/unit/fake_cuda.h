@@ -18,7 +18,7 @@ struct fake_cuda {
 	// True once that has happened.
 	_Bool failed;
 	// What the device and driver say.
-	int version, devices, major, mode, read_only, registers, cooperative;
+	int version, devices, major, mode, read_only, registers, cooperative, dma_buf;
 	// Of any kernel: the largest block, and how many a processor takes.
 	int max_threads, occupancy;
 	size_t free_memory;

@@ -58,5 +58,6 @@ void fake_run_reset(void);
 
 #define DECLARE(member, symbol, parameters) FAKE_EXPORT unsigned int symbol parameters;
 CUDA_FUNCTIONS(DECLARE)
+CUDA_FUNCTIONS_LATER(DECLARE)
 
 #endif

@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 struct block {
 	struct block *next;
@@ -72,6 +74,22 @@ unsigned int cuMemFree_v2(cuda_address address)
 	fake.misuses += address != 0;
 	pthread_mutex_unlock(&fake_lock);
 	ENTER("cuMemFree_v2");
+	return CUDA_OK;
+}
+
+// A memfd that begins with the block's first page.
+unsigned int cuMemGetHandleForAddressRange(void *ret, cuda_address address, size_t size,
+					   unsigned int type, unsigned long long flags)
+{
+	ENTER("cuMemGetHandleForAddressRange");
+	if (type != CUDA_HANDLE_DMA_BUF_FD || flags || size % 4096)
+		return CUDA_INVALID_VALUE;
+
+	int fd = memfd_create("fake-dma-buf", MFD_CLOEXEC);
+
+	if (fd < 0 || pwrite(fd, (const void *)(uintptr_t)address, 4096, 0) != 4096)
+		return CUDA_OPERATING_SYSTEM;
+	*(int *)ret = fd;
 	return CUDA_OK;
 }
 
