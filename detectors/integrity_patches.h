@@ -24,7 +24,7 @@
 // Of one table; that of static branches is the longest, with some 10,000.
 #define SITES_MAX (1 << 20)
 
-// Sites that hold a breakpoint while the rest of the instruction is written, in the run before and
+// Sites that hold a breakpoint while the rest of the instruction is written, in the look before and
 // in this one.
 struct transit {
 	u64 address;
@@ -35,7 +35,7 @@ static struct transit transit[2][TRANSIT_MAX];
 static u32 transit_count[2];
 static u32 transit_now;
 
-// Bytes of the copy that are not compared in this run: those and kprobes.
+// Bytes of the copy that are not compared in this look: those and kprobes.
 struct mask {
 	u64 index;
 	// Less than 8.
@@ -352,7 +352,7 @@ static void see_ftrace_target(u64 address, bool trampoline)
 	ftrace_target_count = max(ftrace_target_count, i + 1);
 }
 
-// One thread, in each run.
+// One thread, in each look.
 static void list_ftrace_targets(void)
 {
 	const struct ftrace_ops *ops = &ftrace_ops_list ? ftrace_ops_list : NULL;
@@ -429,7 +429,7 @@ static void take_over_patches(void)
 	mask_kprobes();
 }
 
-// One thread: what was in transit in this run is looked up in the next one.
+// One thread: what was in transit in this look is looked up in the next one.
 static void next_transit(void)
 {
 	transit_now++;

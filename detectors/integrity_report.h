@@ -9,10 +9,10 @@
 #include "integrity_patches.h"
 
 #define CHANGES_MAX 256
-// Findings and pages of one run.
+// Findings and pages of one look.
 #define TELL_MAX 32
 #define FOREIGN_PAGES_MAX 64
-// Runs after which a difference is told that is another one each time, or that is there while the system stands still: a
+// Looks at all pages after which a difference is told that is another one each time, or that is there while the system stands still: a
 // virtual machine may be paused in the midst of patching itself.
 #define LOOKS_MAX 4
 // Bytes that are equal between two that differ, within one change.
@@ -26,17 +26,17 @@ struct change {
 	u64 hash;
 	u64 owner;
 	u32 kind;
-	// Runs that have seen it.
+	// Looks that have seen it.
 	u32 looks;
 	bool told, seen;
 };
 
 static struct change changes[CHANGES_MAX];
 static u32 change_count;
-// What this run sees, in order of addresses within an area.
+// What this look sees, in order of addresses within an area.
 static struct change found[CHANGES_MAX];
 static u32 found_count;
-// The system has gone on since the run before.
+// The system has gone on since the look before.
 static bool moves;
 static u32 told_now;
 // Not all of memory was looked at: what was not seen need not be gone.
@@ -177,7 +177,7 @@ static void note_change(const struct change *now)
 
 	changes[i] = *now;
 	changes[i].looks = looks;
-	// What is beyond the limit has its turn in the next runs.
+	// What is beyond the limit has its turn in the next looks.
 	if (tell_now && told_now < TELL_MAX) {
 		told_now++;
 		tell(&changes[i]);
@@ -305,7 +305,7 @@ static void report_foreign(void)
 		note_change(&found[i]);
 }
 
-// What was not seen in this run is gone: as it was, or with its module.
+// What was not seen in this look is gone: as it was, or with its module.
 static void end_report(void)
 {
 	u32 i = 0;
