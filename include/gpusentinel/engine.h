@@ -260,6 +260,8 @@ struct gs_mailbox_export {
 	uint64_t size;
 	/** In this process; NULL: in GPU memory. */
 	void *memory;
+	/** In the GPU's address space of this process; 0: not in GPU memory. */
+	uint64_t gpu_address;
 	/** A memfd (cpu engine) or a dma-buf (cuda engine) whose first bytes are the mailbox. The engine's: not to be closed. */
 	int fd;
 };

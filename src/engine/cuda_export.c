@@ -11,7 +11,11 @@ struct gs_error *cuda_export(struct gs_engine *engine, struct gs_mailbox_export 
 	if (!cuda->mailbox)
 		return gs_error_create(GS_ERROR_USAGE,
 				       "the engine has no mailbox before its first start");
-	*ret = (struct gs_mailbox_export){ .size = cuda->header.size, .fd = cuda->export_fd };
+	*ret = (struct gs_mailbox_export){
+		.size = cuda->header.size,
+		.gpu_address = cuda->mailbox,
+		.fd = cuda->export_fd,
+	};
 	if (ret->fd >= 0)
 		return NULL;
 
