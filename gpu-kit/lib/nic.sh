@@ -8,12 +8,12 @@ nic_number()
 	sed -nE "s/^$1 ([0-9.]+) .*/\1/p" "$log"
 }
 
-# ask_from DEVICE NAME: its copy engines play the NIC
+# ask_from DEVICE NAME SECONDS: its copy engines play the NIC, for so long at most
 ask_from()
 {
 	local log=$out/nic-$1.txt status asked seconds
 
-	bounded 150 bash -c 'program nic "$@"' - -e "$engine" -d "$1" -n "$asks" "core:$work/core" \
+	bounded 150 bash -c 'program nic "$@"' - -e "$engine" -d "$1" -n "$asks" -s "$3" "core:$work/core" \
 		"$kit"/detectors/{panic,processes,log}.so >"$log" 2>"$work/err"
 	status=$?
 	cat "$work/err" >>"$out/log.txt"
@@ -40,9 +40,10 @@ nic()
 		check "requests from another process" skip "there is no image of a guest"
 		return
 	fi
-	ask_from 0 "another process"
+	# A GPU gives each process its turn, which takes a third of a millisecond a request.
+	ask_from 0 "another process" 30
 	if [ "$(grep -c . "$work/smi" 2>/dev/null)" -gt 1 ] && [ "$engine" = cuda ]; then
-		ask_from 1 "another GPU"
+		ask_from 1 "another GPU" 100
 	else
 		check "requests from another GPU" skip "needs two GPUs"
 	fi

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A monitor whose NIC is played by the copy engines of another process: it writes requests into the mailbox and reads
 // the answers, while the process that watches is stopped. None may be lost, done twice, or torn.
-//   nic [-e cuda|cpu] [-d DEVICE] [-n REQUESTS] CORE DETECTOR.so...
-// -d: the GPU whose copy engines play the NIC; the engine runs on GPU 0. With -e cpu, bytes are copied in shared memory and
+//   nic [-e cuda|cpu] [-d DEVICE] [-n REQUESTS] [-s SECONDS] CORE DETECTOR.so...
+// Ends after so many requests or seconds. -d: the GPU whose copy engines play the NIC; the engine runs on GPU 0. With -e cpu, bytes are copied in shared memory and
 // nobody is stopped. Prints lines "NAME VALUE UNIT". Exit 0, 1: failed, 2: wrong use, 77: no such engine here.
 #include <err.h>
 #include <inttypes.h>
@@ -19,7 +19,7 @@
 #include "nic.h"
 #include "util/parse.h"
 
-enum { REQUESTS = 1000000, SECONDS = 120 };
+enum { REQUESTS = 1000000, SECONDS = 100 };
 
 static void die_of(struct gs_error *error, int code)
 {
@@ -102,13 +102,14 @@ static int watch(const char *engine_name, char **argv, int argc, int to, int fro
 int main(int argc, char **argv)
 {
 	const char *engine_name = "cuda";
-	uint64_t requests = REQUESTS, device = 0;
+	uint64_t requests = REQUESTS, seconds = SECONDS, device = 0;
 	int option, there[2], back[2], status = 0, failed = 0;
 
-	while ((option = getopt(argc, argv, "e:d:n:")) >= 0) {
+	while ((option = getopt(argc, argv, "e:d:n:s:")) >= 0) {
 		const char *text = optarg;
 		bool good = option == 'e' ||
 			    (option == 'd' && gs_parse_decimal(&text, &device) && !*text) ||
+			    (option == 's' && gs_parse_decimal(&text, &seconds) && !*text) ||
 			    (option == 'n' && gs_parse_decimal(&text, &requests) && !*text);
 
 		if (option == 'e')
@@ -116,9 +117,9 @@ int main(int argc, char **argv)
 		else if (!good)
 			optind = argc;
 	}
-	if (argc - optind < 2 || device > 15) {
+	if (argc - optind < 2 || device > 15 || seconds > SECONDS) {
 		fprintf(stderr,
-			"usage: nic [-e cuda|cpu] [-d DEVICE] [-n REQUESTS] CORE DETECTOR.so...\n");
+			"usage: nic [-e cuda|cpu] [-d DEVICE] [-n REQUESTS] [-s SECONDS] CORE DETECTOR.so...\n");
 		return 2;
 	}
 	if (pipe(there) || pipe(back))
@@ -143,11 +144,11 @@ int main(int argc, char **argv)
 		err(1, "fork");
 	if (!monitor) {
 		close(back[1]);
-		return nic_monitor(argv[optind], there[0], (int)device, requests, watcher);
+		return nic_monitor(argv[optind], there[0], (int)device, requests, seconds, watcher);
 	}
 	close(there[0]);
-	if (!ended(monitor, SECONDS, &status)) {
-		warnx("the monitor had to be ended after %d s", SECONDS);
+	if (!ended(monitor, SECONDS + 20, &status)) {
+		warnx("the monitor had to be ended after %d s", SECONDS + 20);
 		failed = 1;
 	}
 	if (WIFEXITED(status) && WEXITSTATUS(status))

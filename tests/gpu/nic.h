@@ -19,7 +19,9 @@ struct nic_handover {
 // Fill in the handle by which another process opens the mailbox in GPU memory.
 void nic_share(struct nic_handover *handover);
 
-// The monitor: so many requests, eight at a time. @core: the memory that is watched, to compare with. @return exit status.
-int nic_monitor(const char *core, int from, int device, uint64_t requests, pid_t watcher);
+// The monitor: so many requests, eight at a time, or fewer if that takes longer. @core: the memory that is watched, to compare
+// with. @return exit status.
+int nic_monitor(const char *core, int from, int device, uint64_t requests, uint64_t seconds_max,
+		pid_t watcher);
 
 #endif

@@ -266,7 +266,11 @@ static void check(struct monitor *m, uint64_t sequence)
 		settle();
 	}
 	if (answer->status || answer->nonce != request->nonce || answer->kind != request->kind) {
-		m->wrong++;
+		if (!m->wrong++)
+			warnx("request %" PRIu64 " of kind %u: an answer of kind %u, status %u, "
+			      "nonce %s",
+			      sequence, request->kind, answer->kind, answer->status,
+			      answer->nonce == request->nonce ? "right" : "wrong");
 		return;
 	}
 	if (answer->kind == GS_REQUEST_READ) {
@@ -312,7 +316,8 @@ static void batch(struct monitor *m, uint64_t first)
 		check(m, n);
 }
 
-int nic_monitor(const char *core, int from, int device, uint64_t requests, pid_t watcher)
+int nic_monitor(const char *core, int from, int device, uint64_t requests, uint64_t seconds_max,
+		pid_t watcher)
 {
 	struct gs_target_options options = { .size = sizeof(options) };
 	struct nic_handover handover;
@@ -343,8 +348,11 @@ int nic_monitor(const char *core, int from, int device, uint64_t requests, pid_t
 	struct gs_monitor_state before = state_of(&m);
 	uint64_t count = requests / GS_REQUEST_DEPTH * GS_REQUEST_DEPTH, begin = now_ns();
 
-	for (uint64_t n = 0; n < count; n += GS_REQUEST_DEPTH)
+	for (uint64_t n = 0; n < count; n += GS_REQUEST_DEPTH) {
 		batch(&m, before.last + 1 + n);
+		if (now_ns() - begin > seconds_max * UINT64_C(1000000000))
+			count = n + GS_REQUEST_DEPTH;
+	}
 
 	double seconds = (double)(now_ns() - begin) / 1e9;
 	struct gs_monitor_state after = state_of(&m);
