@@ -14,6 +14,7 @@ union message {
 	struct gs_request head;
 	struct gs_read_request read;
 	struct gs_run_request run;
+	struct gs_param_request param;
 };
 
 enum {
@@ -186,6 +187,42 @@ static void answer_run(struct gs_supervisor *supervisor, const struct gs_crc32c 
 	       status ? ANSWER_WORDS : gs_words_of(struct gs_run_answer), 0);
 }
 
+// @return enum gs_request_status
+static uint32_t set_param(const struct gs_supervisor *supervisor,
+			  const struct gs_param_request *request, struct gs_param_answer *ret)
+{
+	if (request->flags & ~(uint32_t)GS_PARAM_F_SET)
+		return GS_STATUS_INVALID;
+	if (request->detector >= GS_MAILBOX_DETECTORS)
+		return GS_STATUS_ABSENT;
+
+	uint64_t address = gs_get(&supervisor->controls[request->detector]);
+	const struct gs_control *control = (const struct gs_control *)address;
+
+	if (!address || request->generation != control->writer.generation ||
+	    request->param >= control->param_count || request->param >= GS_CONTROL_PARAMS)
+		return GS_STATUS_ABSENT;
+
+	uint64_t *slot = (uint64_t *)control->slots + control->params[request->param];
+
+	ret->before = gs_get(slot);
+	if (request->flags & GS_PARAM_F_SET)
+		gs_put(slot, request->value);
+	ret->value = gs_get(slot);
+	return GS_STATUS_OK;
+}
+
+static void answer_param(struct gs_supervisor *supervisor, const struct gs_crc32c *crc32c,
+			 uint32_t monitor, const struct gs_param_request *request, uint64_t now_ns)
+{
+	struct gs_param_answer is = { .answer = accepted(&request->request, now_ns) };
+	uint32_t status = set_param(supervisor, request, &is);
+
+	is.answer.status = status;
+	answer(supervisor, crc32c, monitor, &is.answer,
+	       status ? ANSWER_WORDS : gs_words_of(struct gs_param_answer), 0);
+}
+
 static uint64_t min(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -304,9 +341,11 @@ static void execute(struct gs_supervisor *supervisor, const struct gs_crc32c *cr
 		begin_read(supervisor, crc32c, monitor, &message->read, now_ns);
 	else if (request->kind == GS_REQUEST_RUN && size == sizeof(struct gs_run_request))
 		answer_run(supervisor, crc32c, monitor, &message->run, now_ns);
+	else if (request->kind == GS_REQUEST_PARAM && size == sizeof(struct gs_param_request))
+		answer_param(supervisor, crc32c, monitor, &message->param, now_ns);
 	else
 		refuse(supervisor, crc32c, monitor, request,
-		       request->kind >= GS_REQUEST_PING && request->kind <= GS_REQUEST_RUN
+		       request->kind >= GS_REQUEST_PING && request->kind <= GS_REQUEST_PARAM
 			       ? GS_STATUS_INVALID
 			       : GS_STATUS_UNKNOWN,
 		       now_ns);

@@ -47,6 +47,9 @@ enum gs_control_stop {
 	GS_CONTROL_STOP = 1,
 };
 
+/** Parameters of a detector that monitors can set. */
+#define GS_CONTROL_PARAMS 31
+
 /** A detector that runs by itself. */
 struct gs_control {
 	/**
@@ -78,6 +81,9 @@ struct gs_control {
 	 * thread; the others help to prepare its runs and to deliver what it found. The engine's.
 	 */
 	uint32_t solo;
+	/** Address of the slots of the detector's file, and which of them are its parameters. The engine's. */
+	uint64_t slots;
+	uint32_t param_count, params[GS_CONTROL_PARAMS];
 	/** What each block has for each ring: slots, and 2^32 times the number of records. */
 	uint64_t totals[GS_MAILBOX_RINGS][GS_FAT_MAX_BLOCKS];
 	/** How much of all that goes into the ring, in the same form, and the number of its first slot. */

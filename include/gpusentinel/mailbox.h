@@ -201,11 +201,17 @@ struct gs_mailbox_metric {
 	uint32_t crc;
 };
 
+/**
+ * In the place of an enum gs_record_kind: no format but a parameter, "limit_ms: milliseconds that a task may wait".
+ * Parameters follow the formats; number N of them is number N of struct gs_param_request.
+ */
+#define GS_FORMAT_PARAM 0x100
+
 /** A format string of a detector: what the items of its records mean (fat.h, struct gs_fat_format). */
 struct gs_mailbox_format {
 	/** NUL-terminated string, in bytes from the start of struct gs_mailbox_formats; 0: it did not fit. */
 	uint32_t offset;
-	/** enum gs_record_kind */
+	/** enum gs_record_kind, or GS_FORMAT_PARAM */
 	uint16_t kind;
 	/** Items in a record. */
 	uint16_t nargs;

@@ -36,6 +36,8 @@ enum gs_request_kind {
 	GS_REQUEST_READ = 2,
 	/** A run of a detector that starts after this: struct gs_run_request, struct gs_run_answer. */
 	GS_REQUEST_RUN = 3,
+	/** A parameter of a detector, and to change it: struct gs_param_request, struct gs_param_answer. */
+	GS_REQUEST_PARAM = 4,
 };
 
 enum gs_request_status {
@@ -48,7 +50,7 @@ enum gs_request_status {
 	GS_STATUS_UNKNOWN = 3,
 	/** Its size, or something else that it says, cannot be. */
 	GS_STATUS_INVALID = 4,
-	/** There is no such detector (any more). */
+	/** There is no such detector (any more), or no such parameter. */
 	GS_STATUS_ABSENT = 5,
 };
 
@@ -98,6 +100,20 @@ struct gs_run_request {
 	struct gs_request request;
 	/** Row of the detector table, and its generation; 0: whichever. */
 	uint32_t detector, generation;
+};
+
+/** In @ref gs_param_request.flags: give it @ref gs_param_request.value; the detector's next run sees it. */
+#define GS_PARAM_F_SET 1
+
+struct gs_param_request {
+	struct gs_request request;
+	/** Row of the detector table, and its generation, which is not optional here: numbers of parameters are of one detector. */
+	uint32_t detector, generation;
+	/** Number of the parameter (GS_FORMAT_PARAM). Detectors of one file share their parameters. */
+	uint32_t param;
+	/** GS_PARAM_F_* */
+	uint32_t flags;
+	uint64_t value;
 };
 
 /** Each answer begins with this. */
@@ -156,6 +172,12 @@ struct gs_run_answer {
 	struct gs_answer answer;
 	/** A run that started after the request has ended once the detector's row has `kicked` at or above this. */
 	uint64_t kick;
+};
+
+struct gs_param_answer {
+	struct gs_answer answer;
+	/** Its value before, and now. */
+	uint64_t before, value;
 };
 
 /** At the start of a monitor's part of the results; answers follow. Written by the supervisor. */

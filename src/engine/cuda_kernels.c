@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/cuda_loop.h"
+#include "engine/formats.h"
 #include "mailbox/layout.h"
 #include "util/cleanup.h"
 
@@ -55,6 +56,8 @@ static struct gs_error *prepare(struct cuda *cuda, struct gs_detector *detector)
 		.threads = loop_threads(mine),
 		.blocks = mine->blocks,
 	};
+
+	formats_params(detector->loaded->fat, module->slots, &control);
 
 	struct gs_error *err = cuda_mailbox_add(cuda, detector, row, &control.writer);
 

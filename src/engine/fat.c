@@ -412,8 +412,7 @@ void gs_fat_detector_info(const struct gs_fat *fat, size_t index, struct gs_dete
 	};
 }
 
-// Index of the slot of parameter number @index; the number of slots if there is none.
-static uint32_t param_slot(const struct gs_fat *fat, size_t index)
+uint32_t fat_param_slot(const struct gs_fat *fat, size_t index)
 {
 	uint32_t slot = 0;
 
@@ -431,7 +430,7 @@ size_t gs_fat_param_count(const struct gs_fat *fat)
 
 void gs_fat_param_info(const struct gs_fat *fat, size_t index, struct gs_param_info *ret)
 {
-	uint32_t slot = param_slot(fat, index);
+	uint32_t slot = fat_param_slot(fat, index);
 
 	*ret = (struct gs_param_info){};
 	if (slot == fat->header->slots.count)

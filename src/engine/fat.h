@@ -45,6 +45,8 @@ static inline const char *fat_string(const struct gs_fat *fat, uint32_t offset)
 	return fat->strings + offset;
 }
 
+// Index of the slot of parameter number @index; the number of slots if there is none.
+uint32_t fat_param_slot(const struct gs_fat *fat, size_t index);
 // The slot of a parameter; false if there is none of that name.
 bool fat_find_param(const struct gs_fat *fat, const char *name, uint32_t *slot_ret);
 

@@ -1,15 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/formats.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/format.h"
 #include "mailbox/layout.h"
 #include "util/cleanup.h"
 
+// Parameters, as "name: description".
+struct names {
+	const struct gs_fat *fat;
+	char *params[GS_CONTROL_PARAMS];
+	uint32_t count;
+};
+
+static bool name_params(struct names *names)
+{
+	size_t count = gs_fat_param_count(names->fat);
+
+	for (; names->count < count && names->count < GS_CONTROL_PARAMS; names->count++) {
+		struct gs_param_info info;
+
+		gs_fat_param_info(names->fat, names->count, &info);
+		if (asprintf(&names->params[names->count], "%s: %s", info.name, info.description) <
+		    0)
+			return false;
+	}
+	return true;
+}
+
 static struct mailbox_format format_of(const void *arg, uint32_t index)
 {
-	const struct gs_fat *fat = arg;
+	const struct names *names = arg;
+	const struct gs_fat *fat = names->fat;
+	uint32_t count = fat->header->formats.count;
+
+	if (index >= count)
+		return (struct mailbox_format){
+			.text = names->params[index - count],
+			.kind = GS_FORMAT_PARAM,
+		};
+
 	const struct gs_fat_format *format = &fat->formats[index];
 
 	return (struct mailbox_format){
@@ -23,10 +56,28 @@ struct gs_mailbox_formats *formats_make(const struct gs_fat *fat, uint64_t room)
 {
 	struct gs_mailbox_formats *ret =
 		room < sizeof(struct gs_mailbox_formats) ? NULL : malloc(room);
+	struct names names = { .fat = fat };
 
-	if (ret)
-		mailbox_formats(ret, room, fat->header->formats.count, format_of, fat);
+	if (ret && name_params(&names)) {
+		mailbox_formats(ret, room, fat->header->formats.count + names.count, format_of,
+				&names);
+	} else {
+		free(ret);
+		ret = NULL;
+	}
+	for (uint32_t i = 0; i < names.count; i++)
+		free(names.params[i]);
 	return ret;
+}
+
+void formats_params(const struct gs_fat *fat, uint64_t slots, struct gs_control *control)
+{
+	size_t count = gs_fat_param_count(fat);
+
+	control->slots = slots;
+	control->param_count = count < GS_CONTROL_PARAMS ? (uint32_t)count : GS_CONTROL_PARAMS;
+	for (uint32_t i = 0; i < control->param_count; i++)
+		control->params[i] = fat_param_slot(fat, i);
 }
 
 // The manifest of such a detector.
@@ -66,10 +117,10 @@ struct gs_error *formats_open(const struct gs_mailbox_formats *formats, const ch
 	image->header.formats.count = count;
 	for (uint32_t i = 0; i < count; i++) {
 		const struct gs_mailbox_format *entry = &formats->entries[i];
-		struct gs_error *err = entry->offset
-					       ? format_parse((const char *)formats + entry->offset,
-							      entry->kind, &fat->parsed[i])
-					       : NULL;
+		bool format = entry->offset && entry->kind != GS_FORMAT_PARAM;
+		struct gs_error *err = format ? format_parse((const char *)formats + entry->offset,
+							     entry->kind, &fat->parsed[i])
+					      : NULL;
 
 		// No record has that kind.
 		image->formats[i].kind = UINT32_MAX;

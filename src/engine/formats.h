@@ -3,13 +3,17 @@
 #ifndef GS_ENGINE_FORMATS_H
 #define GS_ENGINE_FORMATS_H
 
+#include <gpusentinel/control.h>
 #include <gpusentinel/mailbox.h>
 
 #include "engine/fat.h"
 
-// All formats of a fat detector, as far as they fit in @room bytes; the caller ends it with free(). NULL: no memory, or no
+// All formats of a fat detector and the names of its parameters, as far as they fit in @room bytes; the caller ends it with free(). NULL: no memory, or no
 // room.
 struct gs_mailbox_formats *formats_make(const struct gs_fat *fat, uint64_t room);
+
+// Where the supervisor finds its parameters, of which the slots are at @slots.
+void formats_params(const struct gs_fat *fat, uint64_t slots, struct gs_control *control);
 
 // A fat detector that has these formats and nothing else, for decode_records(); end it with gs_fat_close(). What @formats says
 // has been checked by mailbox_read_formats(); those that are missing or wrong refuse their records.

@@ -234,6 +234,7 @@ static void take_row(struct host_mailbox *mailbox, struct gs_detector *detector,
 	       formats->size);
 	mailbox_row(at, detector->name, detector->period_us, 1, 1, formats);
 	*control = (struct gs_control){};
+	formats_params(detector->loaded->fat, (uint64_t)detector->loaded->slots, control);
 	mailbox_writer(&control->writer, &mailbox->header, (uint64_t)mailbox->memory,
 		       (uint64_t)mailbox_crc32c(), row, at->generation);
 	// All detectors have the same view of the target.

@@ -254,6 +254,29 @@ struct gs_error *mailbox_client_run(struct mailbox_client *client, uint32_t dete
 	return err;
 }
 
+struct gs_error *mailbox_client_param(struct mailbox_client *client, uint32_t detector,
+				      uint32_t generation, uint32_t param, bool set, uint64_t value,
+				      uint64_t *before_ret, uint64_t *value_ret)
+{
+	struct gs_param_request request = {
+		.request.kind = GS_REQUEST_PARAM,
+		.detector = detector,
+		.generation = generation,
+		.param = param,
+		.flags = set ? GS_PARAM_F_SET : 0,
+		.value = value,
+	};
+	struct gs_param_answer answer;
+	struct gs_error *err =
+		ask(client, &request.request, sizeof(request), &answer, sizeof(answer));
+
+	if (!err) {
+		*before_ret = answer.before;
+		*value_ret = answer.value;
+	}
+	return err;
+}
+
 // The data of an answer, page by page, each until its check is right.
 static struct gs_error *take_data(struct mailbox_client *client, uint64_t skip, uint64_t wanted,
 				  mailbox_page_fn *fn, void *arg)

@@ -54,6 +54,11 @@ struct gs_error *mailbox_client_ping(struct mailbox_client *client, struct gs_pi
 struct gs_error *mailbox_client_run(struct mailbox_client *client, uint32_t detector,
 				    uint32_t generation, uint64_t *kick_ret);
 
+// A parameter's value before and now; @set: give it @value. @param: its number (GS_FORMAT_PARAM).
+struct gs_error *mailbox_client_param(struct mailbox_client *client, uint32_t detector,
+				      uint32_t generation, uint32_t param, bool set, uint64_t value,
+				      uint64_t *before_ret, uint64_t *value_ret);
+
 // Called with memory in order: @size bytes from @address on, which end with a page or with the range. @flags: GS_PAGE_*.
 typedef struct gs_error *mailbox_page_fn(void *arg, uint64_t address, const void *bytes,
 					 size_t size, uint32_t flags);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cuda engine on a driver that keeps books: detectors that run by themselves.
 #include "cuda_rig.h"
+#include "monitor.h"
 
 static void see_sum(void *arg, const struct gs_record *record)
 {
@@ -53,6 +54,11 @@ static void parameters_are_set_while_detectors_run(void **state)
 		while (__atomic_load_n(&value, __ATOMIC_ACQUIRE) != wanted)
 			usleep(1000);
 	}
+	// As a monitor does it.
+	fake->dma_buf = 1;
+	assert_int_equal(monitor_set(engine, 0, "limit", 4711), 1009);
+	while (__atomic_load_n(&value, __ATOMIC_ACQUIRE) != 4711)
+		usleep(1000);
 	gs_engine_destroy(engine);
 }
 

@@ -26,6 +26,7 @@ static struct gs_map map = { .direct_base = UINT64_C(0xffff888000000000),
 			     .levels = 4 };
 
 #include "engine_kernel.h"
+#include "monitor.h"
 
 bool gs_target_fault(struct gs_target *target, size_t index, uint64_t page)
 {
@@ -358,6 +359,10 @@ static void parameters_are_set_while_detectors_run(void **state)
 		while (__atomic_load_n(&value, __ATOMIC_ACQUIRE) != wanted)
 			usleep(1000);
 	}
+	// As a monitor does it.
+	assert_int_equal(monitor_set(engine, 0, "limit", 4711), 1009);
+	while (__atomic_load_n(&value, __ATOMIC_ACQUIRE) != 4711)
+		usleep(1000);
 	gs_engine_destroy(engine);
 	gs_engine_destroy(other);
 }
