@@ -262,6 +262,8 @@ struct gs_mailbox_export {
 	void *memory;
 	/** In the GPU's address space of this process; 0: not in GPU memory. */
 	uint64_t gpu_address;
+	/** A copy of its header, the engine's. */
+	const struct gs_mailbox_header *header;
 	/** A memfd (cpu engine) or a dma-buf (cuda engine) whose first bytes are the mailbox. The engine's: not to be closed. */
 	int fd;
 };

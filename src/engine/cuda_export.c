@@ -14,6 +14,7 @@ struct gs_error *cuda_export(struct gs_engine *engine, struct gs_mailbox_export 
 	*ret = (struct gs_mailbox_export){
 		.size = cuda->header.size,
 		.gpu_address = cuda->mailbox,
+		.header = &cuda->header,
 		.fd = cuda->export_fd,
 	};
 	if (ret->fd >= 0)

@@ -341,6 +341,7 @@ void host_mailbox_export(const struct host_mailbox *mailbox, struct gs_mailbox_e
 	*ret = (struct gs_mailbox_export){
 		.size = mailbox->header.size,
 		.memory = mailbox->memory,
+		.header = &mailbox->header,
 		.fd = mailbox->fd,
 	};
 }

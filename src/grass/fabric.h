@@ -87,4 +87,8 @@ struct fabric_link_ops {
 extern const struct fabric_server_ops fabric_verbs_server, fabric_shm_server;
 extern const struct fabric_link_ops fabric_verbs_link, fabric_shm_link;
 
+/** By name; NULL: there is none of that name. */
+const struct fabric_server_ops *fabric_server_named(const char *name);
+const struct fabric_link_ops *fabric_link_named(const char *name);
+
 #endif

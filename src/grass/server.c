@@ -1,0 +1,610 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control port, watched side: one thread polls all connections, and waits for none of them.
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+
+#include "grass/listen.h"
+#include "grass/message.h"
+#include "grass/places.h"
+#include "grass/symbols.h"
+#include "grass/tls.h"
+#include "util/array.h"
+#include "util/cleanup.h"
+
+#define SECOND UINT64_C(1000000000)
+
+enum {
+	CONNECTIONS = 32,
+	LISTENERS = 16,
+	// A peer that has not said who it is, or does not take its answer, within so many seconds is left.
+	PATIENCE_S = 5,
+	// Lines that are logged in a second.
+	LINES = 20,
+};
+
+struct connection {
+	int fd;
+	SSL *ssl;
+	char peer[LISTEN_NAME_MAX];
+	bool shaken, closing;
+	// What OpenSSL waits for: POLLIN, POLLOUT.
+	short wants;
+	// When it is left; 0: it may stay.
+	uint64_t deadline;
+	char name[PLACE_NAME_MAX];
+	// Negative: none.
+	int place;
+	char in[MESSAGE_SIZE_MAX];
+	size_t in_used;
+	char *out;
+	size_t out_size, out_sent;
+};
+
+struct grass_server {
+	struct grass_server_options options;
+	char *host;
+	SSL_CTX *tls;
+	struct fabric_server *fabric;
+	struct places places;
+	int listeners[LISTENERS];
+	size_t listener_count;
+	struct connection *connections[CONNECTIONS];
+	uint8_t *symbols;
+	size_t symbols_size, symbols_text_size;
+	int wake;
+	bool quit;
+	pthread_t thread;
+	bool has_thread;
+	// Of the second that began at @ref lines_ns.
+	uint64_t lines_ns;
+	unsigned int lines, lines_left_out;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+}
+
+__attribute__((format(printf, 2, 3))) static void say(struct grass_server *server,
+						      const char *format, ...)
+{
+	uint64_t now = now_ns();
+	char line[512];
+	va_list args;
+
+	if (!server->options.log)
+		return;
+	if (now - server->lines_ns > SECOND) {
+		unsigned int left_out = server->lines_left_out;
+
+		server->lines_ns = now;
+		server->lines = server->lines_left_out = 0;
+		if (left_out) {
+			snprintf(line, sizeof(line), "%u more lines about monitors left out",
+				 left_out);
+			server->options.log(server->options.arg, line);
+		}
+	}
+	if (server->lines++ >= LINES) {
+		server->lines_left_out++;
+		return;
+	}
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	server->options.log(server->options.arg, line);
+}
+
+static void end_connection(struct grass_server *server, size_t index)
+{
+	struct connection *c = server->connections[index];
+
+	// What it has been handed lasts.
+	if (c->place >= 0) {
+		server->places.list[c->place].connection = -1;
+		server->places.list[c->place].broken_ns = now_ns();
+		say(server, "monitor %s at %s: the connection is broken, its access stays", c->name,
+		    c->peer);
+	}
+	// A peer that still listens is told; nobody waits for it.
+	if (c->shaken)
+		SSL_shutdown(c->ssl);
+	SSL_free(c->ssl);
+	ERR_clear_error();
+	close(c->fd);
+	free(c->out);
+	free(c);
+	server->connections[index] = NULL;
+}
+
+// Send an object, and bytes behind it. False: no memory.
+static bool queue(struct connection *c, struct json_object *object, const void *more,
+		  size_t more_size)
+{
+	size_t size, left = c->out_size - c->out_sent;
+	_cleanup_free_ char *line = message_line(object, &size);
+	char *grown = line ? malloc(left + size + more_size) : NULL;
+
+	if (!grown)
+		return false;
+	if (left)
+		memcpy(grown, c->out + c->out_sent, left);
+	memcpy(grown + left, line, size);
+	if (more_size)
+		memcpy(grown + left + size, more, more_size);
+	free(c->out);
+	c->out = grown;
+	c->out_size = left + size + more_size;
+	c->out_sent = 0;
+	c->deadline = now_ns() + PATIENCE_S * SECOND;
+	return true;
+}
+
+// Say why, and end once that is sent.
+static void refuse(struct grass_server *server, struct connection *c, const char *why)
+{
+	_cleanup_json_ struct json_object *object = json_object_new_object();
+
+	say(server, "monitor %s at %s: refused: %s", c->name, c->peer, why);
+	c->closing = true;
+	message_add_string(object, "error", why);
+	if (!queue(c, object, NULL, 0))
+		c->out_size = c->out_sent = 0;
+}
+
+static void displace(struct grass_server *server, int place)
+{
+	for (size_t i = 0; i < CONNECTIONS; i++) {
+		struct connection *c = server->connections[i];
+
+		if (c && c->place == place) {
+			c->place = -1;
+			c->closing = true;
+		}
+	}
+}
+
+static struct gs_error *attach(struct grass_server *server, struct connection *c, int place,
+			       struct json_object *offer, struct json_object *reply)
+{
+	const struct gs_mailbox_header *header = server->options.mailbox->header;
+	uint64_t share =
+		gs_monitor_share(&header->requests, header->monitor_count, GS_MAILBOX_SLOT);
+	struct place *at = &server->places.list[place];
+	struct gs_error *err = server->options.fabric->attach(
+		server->fabric, header->requests.offset + (uint64_t)place * share, share, offer,
+		reply, &at->access);
+
+	if (err) {
+		at->access = NULL;
+		places_leave(&server->places, (uint32_t)place);
+		return err;
+	}
+	at->connection = c->fd;
+	c->place = place;
+	return NULL;
+}
+
+static void answer_open(struct grass_server *server, struct connection *c,
+			const struct message_open *open)
+{
+	const struct gs_mailbox_export *mailbox = server->options.mailbox;
+	_cleanup_json_ struct json_object *object = json_object_new_object();
+	struct json_object *reply = json_object_new_object();
+	char lost[PLACE_NAME_MAX];
+
+	json_object_object_add(object, "reply", reply);
+	if (c->place >= 0) {
+		refuse(server, c, "this connection has a session already");
+		return;
+	}
+	if (strcmp(open->fabric, server->options.fabric->name) != 0) {
+		char why[64];
+
+		snprintf(why, sizeof(why), "this host serves the fabric %s",
+			 server->options.fabric->name);
+		refuse(server, c, why);
+		return;
+	}
+
+	int place = places_take(&server->places, c->name, lost);
+
+	if (place < 0) {
+		refuse(server, c, "all places are taken by other monitors");
+		return;
+	}
+	displace(server, place);
+	if (*lost && strcmp(lost, c->name) != 0)
+		say(server, "monitor %s: its place is given to %s", lost, c->name);
+
+	struct gs_error *err = attach(server, c, place, open->offer, reply);
+
+	if (err) {
+		refuse(server, c, err->message);
+		gs_error_destroy(err);
+		return;
+	}
+	message_add_number(object, "grass", GRASS_PROTOCOL);
+	message_add_string(object, "host", server->host);
+	message_add_number(object, "monitor", (uint64_t)place);
+	message_add_bytes(object, "nonce", &open->nonce, sizeof(open->nonce));
+	message_add_bytes(object, "instance", mailbox->header->instance,
+			  sizeof(mailbox->header->instance));
+	message_add_number(object, "size", mailbox->size);
+	say(server, "monitor %s at %s: has place %d", c->name, c->peer, place);
+	if (!queue(c, object, NULL, 0))
+		c->closing = true;
+}
+
+static void answer_symbols(struct grass_server *server, struct connection *c)
+{
+	_cleanup_json_ struct json_object *object = json_object_new_object();
+
+	if (!server->symbols || c->place < 0 || c->out_size != c->out_sent) {
+		refuse(server, c, "no symbols for you now");
+		return;
+	}
+	message_add_number(object, "symbols", server->symbols_size);
+	message_add_number(object, "text", server->symbols_text_size);
+	if (!queue(c, object, server->symbols, server->symbols_size))
+		c->closing = true;
+}
+
+static void answer_line(struct grass_server *server, struct connection *c, const char *line,
+			size_t size)
+{
+	_cleanup_json_ struct json_object *object = message_parse(line, size);
+	struct message_open open;
+	const char *what;
+
+	if (!object || !message_string(object, "do", 16, &what)) {
+		refuse(server, c, "this is no message");
+	} else if (!strcmp(what, "open")) {
+		_cleanup_error_ struct gs_error *err = message_read_open(object, &open);
+
+		if (err)
+			refuse(server, c, err->message);
+		else
+			answer_open(server, c, &open);
+	} else if (!strcmp(what, "symbols")) {
+		answer_symbols(server, c);
+	} else if (!strcmp(what, "close")) {
+		if (c->place >= 0) {
+			places_leave(&server->places, (uint32_t)c->place);
+			say(server, "monitor %s at %s: has left", c->name, c->peer);
+		}
+		c->place = -1;
+		c->closing = true;
+	} else {
+		refuse(server, c, "this host does not know what that is");
+	}
+}
+
+// What SSL_get_error() says of a call that has not done: false: the connection is over.
+static bool may_go_on(struct grass_server *server, struct connection *c, int result)
+{
+	char reason[256];
+
+	switch (SSL_get_error(c->ssl, result)) {
+	case SSL_ERROR_WANT_READ:
+		c->wants = POLLIN;
+		return true;
+	case SSL_ERROR_WANT_WRITE:
+		c->wants = POLLOUT;
+		return true;
+	case SSL_ERROR_ZERO_RETURN:
+		return false;
+	default:
+		tls_reason(c->ssl, reason, sizeof(reason));
+		// After the handshake it is a link that broke, which end_connection() tells.
+		if (!c->shaken)
+			say(server, "%s: no monitor: %s", c->peer, reason);
+		return false;
+	}
+}
+
+static bool shake(struct grass_server *server, struct connection *c)
+{
+	ERR_clear_error();
+
+	int result = SSL_accept(c->ssl);
+
+	if (result != 1)
+		return may_go_on(server, c, result);
+	c->shaken = true;
+	c->wants = POLLIN;
+	if (!tls_peer_name(c->ssl, c->name, sizeof(c->name))) {
+		say(server, "%s: its certificate has no proper name", c->peer);
+		return false;
+	}
+	return true;
+}
+
+static bool send_queued(struct grass_server *server, struct connection *c)
+{
+	while (c->out_sent < c->out_size) {
+		ERR_clear_error();
+
+		size_t left = c->out_size - c->out_sent;
+		int result =
+			SSL_write(c->ssl, c->out + c->out_sent, left > 65536 ? 65536 : (int)left);
+
+		if (result <= 0)
+			return may_go_on(server, c, result);
+		c->out_sent += (size_t)result;
+		// A peer that takes something has time again.
+		c->deadline = now_ns() + PATIENCE_S * SECOND;
+	}
+	c->wants = POLLIN;
+	// Nothing is owed: who has a place may be silent for as long as it likes.
+	if (c->place >= 0)
+		c->deadline = 0;
+	return !c->closing;
+}
+
+static bool receive(struct grass_server *server, struct connection *c)
+{
+	for (;;) {
+		ERR_clear_error();
+
+		int result =
+			SSL_read(c->ssl, c->in + c->in_used, (int)(sizeof(c->in) - c->in_used));
+
+		if (result <= 0)
+			return may_go_on(server, c, result);
+		c->in_used += (size_t)result;
+
+		char *end;
+
+		while (!c->closing && (end = memchr(c->in, '\n', c->in_used))) {
+			size_t size = (size_t)(end - c->in);
+
+			answer_line(server, c, c->in, size);
+			c->in_used -= size + 1;
+			memmove(c->in, end + 1, c->in_used);
+		}
+		if (!c->closing && c->in_used == sizeof(c->in))
+			refuse(server, c, "the message is too long");
+		// Answers first: nobody makes us collect them.
+		if (c->closing || c->out_size != c->out_sent)
+			return send_queued(server, c);
+	}
+}
+
+// @return false: it is over.
+static bool serve(struct grass_server *server, struct connection *c, short events)
+{
+	if (events & (POLLERR | POLLNVAL))
+		return false;
+	if (!c->shaken && !shake(server, c))
+		return false;
+	if (!c->shaken)
+		return true;
+	if (c->out_sent < c->out_size) {
+		if (!send_queued(server, c))
+			return false;
+		// What it said meanwhile may have been taken from the socket already.
+		if (c->out_sent < c->out_size || !SSL_pending(c->ssl))
+			return true;
+	}
+	return receive(server, c);
+}
+
+static void welcome(struct grass_server *server, int listener)
+{
+	struct sockaddr_storage address;
+	socklen_t length = sizeof(address);
+	int fd = accept4(listener, (struct sockaddr *)&address, &length,
+			 SOCK_NONBLOCK | SOCK_CLOEXEC);
+	size_t index = 0;
+
+	if (fd < 0)
+		return;
+	while (index < CONNECTIONS && server->connections[index])
+		index++;
+
+	struct connection *c = index < CONNECTIONS ? calloc(1, sizeof(*c)) : NULL;
+
+	if (c)
+		c->ssl = SSL_new(server->tls);
+	if (!c || !c->ssl || SSL_set_fd(c->ssl, fd) != 1) {
+		if (c)
+			SSL_free(c->ssl);
+		free(c);
+		close(fd);
+		return;
+	}
+	c->fd = fd;
+	c->place = -1;
+	c->wants = POLLIN;
+	c->deadline = now_ns() + PATIENCE_S * SECOND;
+	listen_keep_alive(fd);
+	listen_peer_name((struct sockaddr *)&address, length, c->peer);
+	server->connections[index] = c;
+}
+
+// Connections that have been waited for in vain; @return milliseconds until the next one is.
+static int leave_slow_ones(struct grass_server *server)
+{
+	uint64_t now = now_ns(), next = UINT64_MAX;
+
+	for (size_t i = 0; i < CONNECTIONS; i++) {
+		struct connection *c = server->connections[i];
+
+		if (!c || !c->deadline)
+			continue;
+		if (now >= c->deadline) {
+			if (c->place < 0)
+				say(server, "%s: nothing for %d s: left", c->peer, PATIENCE_S);
+			end_connection(server, i);
+		} else if (c->deadline < next) {
+			next = c->deadline;
+		}
+	}
+	return next == UINT64_MAX ? -1 : (int)((next - now) / 1000000 + 1);
+}
+
+static void *run(void *arg)
+{
+	struct grass_server *server = arg;
+	sigset_t set;
+
+	// OpenSSL writes to sockets whose other end has gone.
+	sigemptyset(&set);
+	sigaddset(&set, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+
+	while (!__atomic_load_n(&server->quit, __ATOMIC_ACQUIRE)) {
+		struct pollfd fds[1 + LISTENERS + CONNECTIONS];
+		size_t owner[CONNECTIONS], count = 0, first, all = 0;
+		int wait = leave_slow_ones(server);
+
+		fds[all++] = (struct pollfd){ .fd = server->wake, .events = POLLIN };
+		for (size_t i = 0; i < CONNECTIONS; i++)
+			count += server->connections[i] != NULL;
+		// Who comes when all connections are in use waits in the listener's queue.
+		for (size_t i = 0; i < server->listener_count; i++)
+			fds[all++] = (struct pollfd){
+				.fd = count < CONNECTIONS ? server->listeners[i] : -1,
+				.events = POLLIN,
+			};
+		first = all;
+		for (size_t i = 0; i < CONNECTIONS; i++) {
+			struct connection *c = server->connections[i];
+
+			if (!c)
+				continue;
+			owner[all - first] = i;
+			fds[all++] = (struct pollfd){ .fd = c->fd, .events = c->wants };
+		}
+		if (poll(fds, all, wait) < 0 && errno != EINTR)
+			break;
+		for (size_t i = first; i < all; i++) {
+			struct connection *c = server->connections[owner[i - first]];
+
+			if (fds[i].revents && !serve(server, c, fds[i].revents))
+				end_connection(server, owner[i - first]);
+		}
+		// Somebody else may have taken its place.
+		for (size_t i = 0; i < CONNECTIONS; i++) {
+			struct connection *c = server->connections[i];
+
+			if (c && c->closing && c->out_sent == c->out_size)
+				end_connection(server, i);
+		}
+		for (size_t i = 1; i < first; i++) {
+			if (fds[i].revents)
+				welcome(server, fds[i].fd);
+		}
+	}
+	return NULL;
+}
+
+void grass_server_stop(struct grass_server *server)
+{
+	if (!server)
+		return;
+	if (server->has_thread) {
+		uint64_t one = 1;
+
+		__atomic_store_n(&server->quit, true, __ATOMIC_RELEASE);
+		if (write(server->wake, &one, sizeof(one)) != sizeof(one))
+			abort();
+		pthread_join(server->thread, NULL);
+	}
+	// Nobody needs to hear of each.
+	server->options.log = NULL;
+	for (size_t i = 0; i < CONNECTIONS; i++) {
+		if (server->connections[i])
+			end_connection(server, i);
+	}
+	for (uint32_t i = 0; i < server->places.count; i++)
+		places_leave(&server->places, i);
+	for (size_t i = 0; i < server->listener_count; i++)
+		close(server->listeners[i]);
+	if (server->fabric)
+		server->options.fabric->close(server->fabric);
+	if (server->wake >= 0)
+		close(server->wake);
+	SSL_CTX_free(server->tls);
+	free(server->symbols);
+	free(server->host);
+	free(server);
+}
+
+static void cleanup_server(struct grass_server **server)
+{
+	grass_server_stop(*server);
+}
+
+uint16_t grass_server_port(const struct grass_server *server)
+{
+	return listen_port(server->listeners[0]);
+}
+
+static struct gs_error *listen_all(struct grass_server *server)
+{
+	static const char *const any[] = { "" };
+	const char *const *list = server->options.listen_count ? server->options.listen : any;
+	size_t count = server->options.listen_count ? server->options.listen_count : 1;
+	struct gs_error *err = NULL;
+
+	for (size_t i = 0; i < count && !err; i++)
+		err = listen_on(list[i], GRASS_PORT, server->listeners, LISTENERS,
+				&server->listener_count);
+	return err;
+}
+
+struct gs_error *grass_server_start(const struct grass_server_options *options,
+				    struct grass_server **ret)
+{
+	_cleanup_(cleanup_server) struct grass_server *server = calloc(1, sizeof(*server));
+
+	if (!server)
+		return &gs_enomem;
+	server->options = *options;
+	server->places.fabric = options->fabric;
+	server->places.count = places_count(options->mailbox->header);
+	server->wake = eventfd(0, EFD_CLOEXEC);
+	server->host = strdup(options->host);
+	if (!server->host || server->wake < 0)
+		return &gs_enomem;
+	for (uint32_t i = 0; i < PLACES_MAX; i++)
+		server->places.list[i].connection = -1;
+
+	struct gs_error *err = tls_context(&options->identity, true, &server->tls);
+
+	if (!err)
+		err = options->fabric->open(options->device, options->mailbox, &server->fabric);
+	if (!err && options->kernel)
+		err = symbols_pack(options->kernel, &server->symbols, &server->symbols_size,
+				   &server->symbols_text_size);
+	if (!err)
+		err = listen_all(server);
+	if (err)
+		return err;
+
+	int result = pthread_create(&server->thread, NULL, run, server);
+
+	if (result)
+		return gs_error_errno(GS_ERROR_OTHER, result, "no thread for the control port");
+	server->has_thread = true;
+	*ret = no_cleanup_ptr(server);
+	return NULL;
+}
