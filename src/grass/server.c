@@ -31,6 +31,8 @@ enum {
 	LISTENERS = 16,
 	// A peer that has not said who it is, or does not take its answer, within so many seconds is left.
 	PATIENCE_S = 5,
+	// How long the other end may take to hear that it is over.
+	DRAIN_MS = 1000,
 	// Lines that are logged in a second.
 	LINES = 20,
 };
@@ -39,7 +41,7 @@ struct connection {
 	int fd;
 	SSL *ssl;
 	char peer[LISTEN_NAME_MAX];
-	bool shaken, closing;
+	bool shaken, closing, draining;
 	// What OpenSSL waits for: POLLIN, POLLOUT.
 	short wants;
 	// When it is left; 0: it may stay.
@@ -115,6 +117,18 @@ static void end_connection(struct grass_server *server, size_t index)
 {
 	struct connection *c = server->connections[index];
 
+	SSL_free(c->ssl);
+	ERR_clear_error();
+	close(c->fd);
+	free(c->out);
+	free(c);
+	server->connections[index] = NULL;
+}
+
+// It is over, and nothing more is said; what the other end still says is taken, since closing a socket with something in it
+// takes our last words, which say why, from the other end.
+static void leave(struct grass_server *server, struct connection *c)
+{
 	// What it has been handed lasts.
 	if (c->place >= 0) {
 		server->places.list[c->place].connection = -1;
@@ -122,15 +136,15 @@ static void end_connection(struct grass_server *server, size_t index)
 		say(server, "monitor %s at %s: the connection is broken, its access stays", c->name,
 		    c->peer);
 	}
-	// A peer that still listens is told; nobody waits for it.
+	c->place = -1;
 	if (c->shaken)
 		SSL_shutdown(c->ssl);
-	SSL_free(c->ssl);
 	ERR_clear_error();
-	close(c->fd);
-	free(c->out);
-	free(c);
-	server->connections[index] = NULL;
+	shutdown(c->fd, SHUT_WR);
+	c->draining = true;
+	c->out_size = c->out_sent = 0;
+	c->wants = POLLIN;
+	c->deadline = now_ns() + DRAIN_MS * (SECOND / 1000);
 }
 
 // Send an object, and bytes behind it. False: no memory.
@@ -392,6 +406,8 @@ static bool serve(struct grass_server *server, struct connection *c, short event
 {
 	if (events & (POLLERR | POLLNVAL))
 		return false;
+	if (c->draining)
+		return recv(c->fd, c->in, sizeof(c->in), 0) > 0;
 	if (!c->shaken && !shake(server, c))
 		return false;
 	if (!c->shaken)
@@ -449,10 +465,13 @@ static int leave_slow_ones(struct grass_server *server)
 
 		if (!c || !c->deadline)
 			continue;
-		if (now >= c->deadline) {
+		if (now >= c->deadline && c->draining) {
+			end_connection(server, i);
+		} else if (now >= c->deadline) {
 			if (c->place < 0)
 				say(server, "%s: nothing for %d s: left", c->peer, PATIENCE_S);
-			end_connection(server, i);
+			leave(server, c);
+			i--;
 		} else if (c->deadline < next) {
 			next = c->deadline;
 		}
@@ -498,15 +517,19 @@ static void *run(void *arg)
 		for (size_t i = first; i < all; i++) {
 			struct connection *c = server->connections[owner[i - first]];
 
-			if (fds[i].revents && !serve(server, c, fds[i].revents))
+			if (!fds[i].revents || serve(server, c, fds[i].revents))
+				continue;
+			if (c->draining)
 				end_connection(server, owner[i - first]);
+			else
+				leave(server, c);
 		}
 		// Somebody else may have taken its place.
 		for (size_t i = 0; i < CONNECTIONS; i++) {
 			struct connection *c = server->connections[i];
 
-			if (c && c->closing && c->out_sent == c->out_size)
-				end_connection(server, i);
+			if (c && c->closing && !c->draining && c->out_sent == c->out_size)
+				leave(server, c);
 		}
 		for (size_t i = 1; i < first; i++) {
 			if (fds[i].revents)
