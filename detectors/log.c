@@ -3,64 +3,10 @@
 #include <gpusentinel/detector.h>
 #include <gpusentinel/kernel.h>
 
-// kernel/printk/internal.h, PRINTKRB_RECORD_MAX; continuation lines grow no longer either.
-#define LOG_TEXT_MAX 1024
-
-// "C" or "T" and ten digits.
-#define LOG_CALLER_LEN 12
-
-// Rings are megabytes at most; a greater logarithm is damage.
-#define LOG_BITS_MAX 28
+#include "log_records.h"
 
 // Sequence number of the first record that has not been delivered.
 static u64 next_seq;
-
-// Text of the record, or NULL if it has been lost; kernel/printk/printk_ringbuffer.c, get_data().
-// Where the space at the end of the ring is too short, a text begins at the start of it.
-static const char *get_data(const struct prb_data_ring *ring, unsigned long begin,
-			    unsigned long next, unsigned long *size)
-{
-	unsigned int size_bits = ring->size_bits;
-
-	if (size_bits > LOG_BITS_MAX)
-		return NULL;
-
-	unsigned long mask = (1UL << size_bits) - 1;
-	unsigned long offset = begin & mask;
-	// One less: the next text may begin where the ring does.
-	unsigned long last = next - 1;
-
-	if (begin >> size_bits == last >> size_bits) {
-		*size = next - begin;
-	} else if ((begin + mask + 1) >> size_bits == last >> size_bits) {
-		offset = 0;
-		*size = ((last & mask) + 1);
-	} else {
-		return NULL;
-	}
-	if (*size <= sizeof(struct prb_data_block) || offset + *size > mask + 1)
-		return NULL;
-	*size -= sizeof(struct prb_data_block);
-	return ((const struct prb_data_block *)(ring->data + offset))->data;
-}
-
-// As with CONFIG_PRINTK_CALLER: T and the thread's id, or C and the CPU's number.
-static void print_caller(char *buf, u32 caller_id)
-{
-	u32 number = caller_id & 0x7fffffff;
-	char digits[LOG_CALLER_LEN];
-	unsigned int count = 0, len = 0;
-
-	do {
-		digits[count++] = '0' + number % 10;
-		number /= 10;
-	} while (number && count < sizeof(digits) - 2);
-
-	buf[len++] = caller_id & 0x80000000 ? 'C' : 'T';
-	while (count)
-		buf[len++] = digits[--count];
-	buf[len] = 0;
-}
 
 static bool starts_with(const char *text, const char *prefix)
 {
@@ -143,86 +89,28 @@ static bool is_trailer(const char *text)
 	return starts_with(text, "Kernel Offset: ") || starts_with(text, "---[ end ");
 }
 
-static void deliver(const struct prb_data_ring *ring, struct prb_desc *desc,
-		    const struct printk_info *info, s64 state)
+static void tell(const struct log_record *record)
 {
-	unsigned long begin = desc->text_blk_lpos.begin, next = desc->text_blk_lpos.next;
-	unsigned long size = 0,
-		      len = min((unsigned long)info->text_len, (unsigned long)LOG_TEXT_MAX);
-	char text[LOG_TEXT_MAX + 1], caller[LOG_CALLER_LEN];
-
-	if (begin & next & 1) {
-		// The text did not fit into the ring: the kernel shows no such record either.
-		if (begin != EMPTY_LINE_LPOS || next != EMPTY_LINE_LPOS)
-			return;
-		len = 0;
-	} else {
-		const char *data = get_data(ring, begin, next, &size);
-
-		if (!data || size < len)
-			return;
-		__builtin_memcpy(text, data, len);
-	}
-	text[len] = 0;
-
-	u64 seq = info->seq, ts_nsec = info->ts_nsec;
-	unsigned int level = info->level, facility = info->facility, flags = info->flags;
-
-	print_caller(caller, info->caller_id);
-	// Overwritten in the meantime: what was read is of two records.
-	if (READ_ONCE(desc->state_var.counter) != state)
+	if (record->facility != 0)
 		return;
-	if (level == 0 && facility == 0 && !is_trailer(text))
-		finding(CRITICAL, "%s", text);
-	else if (facility == 0)
-		tell_by_rule(text);
-	row("seq=%llu ts_ns=%llu level=%u facility=%u cont=%u caller=%s text=%s", seq, ts_nsec,
-	    level, facility, !!(flags & LOG_CONT), caller, text);
+	if (record->level == 0 && !is_trailer(record->text))
+		finding(CRITICAL, "%s", record->text);
+	else
+		tell_by_rule(record->text);
 }
 
 DETECTOR(log, .description = "the kernel's log, its emergencies and what else a rule knows",
 	 .period_ms = 100, .output = 8 << 20)
 {
-	const struct printk_ringbuffer *rb = prb;
-	unsigned int count_bits = rb->desc_ring.count_bits;
+	struct log_walk walk = { .next_seq = next_seq };
+	struct log_record record;
 
-	if (!rb || count_bits > LOG_BITS_MAX)
+	if (!log_begin(&walk))
 		return;
-
-	struct prb_desc *descs = rb->desc_ring.descs;
-	struct printk_info *infos = rb->desc_ring.infos;
-	unsigned long mask = (1UL << count_bits) - 1;
-	unsigned long tail = atomic_long_read(&rb->desc_ring.tail_id) & DESC_ID_MASK;
-	unsigned long head = atomic_long_read(&rb->desc_ring.head_id) & DESC_ID_MASK;
-	unsigned long count = ((head - tail) & DESC_ID_MASK) + 1;
-	bool panicked = panic_cpu != PANIC_CPU_INVALID;
-	u64 first_seq = kernel_array_at(infos, tail & mask)->seq;
-	unsigned long i = 0;
-
 	rules_told = 0;
-	count = min(count, mask + 1);
-	if (next_seq > first_seq)
-		i = min(next_seq - first_seq, (u64)count);
-	for (; i < count; i++) {
-		unsigned long id = (tail + i) & DESC_ID_MASK;
-		struct prb_desc *desc = kernel_array_at(descs, id & mask);
-		const struct printk_info *info = kernel_array_at(infos, id & mask);
-		s64 state = READ_ONCE(desc->state_var.counter);
-
-		if (DESC_ID(state) != id || DESC_STATE(state) == desc_reusable)
-			continue;
-		// Until the ring has gone round once, its tail is a descriptor that never held a record, and counts
-		// as the first.
-		if (info->seq < next_seq)
-			continue;
-		// Its writer is at work, or may append to it: it comes in a later run, and all
-		// behind it. After a panic no writer comes back: what is there is the last word,
-		// and what was begun is skipped.
-		if (DESC_STATE(state) != desc_finalized && !panicked)
-			return;
-		if (DESC_STATE(state) == desc_reserved)
-			continue;
-		deliver(&rb->text_data_ring, desc, info, state);
-		next_seq = info->seq + 1;
+	while (log_next(&walk, &record)) {
+		tell(&record);
+		log_row(&record);
+		next_seq = walk.next_seq;
 	}
 }
