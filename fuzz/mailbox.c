@@ -81,6 +81,21 @@ static void read_formats(struct mailbox_reader *reader)
 	free(bytes);
 }
 
+static void read_map(struct mailbox_reader *reader)
+{
+	struct gs_mailbox_memory *map;
+	struct gs_error *err = mailbox_read_memory(reader, &map);
+
+	gs_error_destroy(err);
+	if (err)
+		return;
+	for (uint32_t i = 1; i < map->segment_count; i++) {
+		if (map->segments[i].phys < map->segments[i - 1].phys + map->segments[i - 1].size)
+			abort();
+	}
+	free(map);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uint64_t slots[] = { 16, 64 };
@@ -117,6 +132,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	gs_error_destroy(mailbox_read_metrics(reader, see_metric, (void *)&sum, &count));
 	read_formats(reader);
+	read_map(reader);
+	mailbox_seek(reader, GS_MAILBOX_DATA, data[0]);
+	gs_error_destroy(mailbox_poll(reader, GS_MAILBOX_DATA, see, (void *)&sum, &count));
 	mailbox_reader_destroy(reader);
 	return 0;
 }

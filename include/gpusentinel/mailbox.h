@@ -17,7 +17,7 @@
 
 #define GS_MAILBOX_MAGIC "GSMBOX\r\n"
 /** Goes up when a reader of the old layout would go wrong; what is reserved may come into use without. */
-#define GS_MAILBOX_VERSION 3
+#define GS_MAILBOX_VERSION 4
 
 /** Rows of the detector table. The heartbeat has one bit for each. */
 #define GS_MAILBOX_DETECTORS 64
@@ -76,6 +76,8 @@ struct gs_mailbox_header {
 	struct gs_mailbox_area requests, results, bulk;
 	/** Equal parts for each row of the detector table: struct gs_mailbox_formats. */
 	struct gs_mailbox_area formats;
+	/** struct gs_mailbox_memory */
+	struct gs_mailbox_area memory;
 	/** At most GS_MAILBOX_MONITORS. */
 	uint32_t monitor_count;
 	uint32_t reserved;
@@ -224,6 +226,27 @@ struct gs_mailbox_formats {
 	/** Entries that follow. */
 	uint32_t count;
 	struct gs_mailbox_format entries[];
+};
+
+/** Memory that the target has: page-aligned, sorted, apart from each other. */
+struct gs_mailbox_segment {
+	uint64_t phys, size;
+};
+
+/** What there is to be read by requests, and what who makes a core of it must know. Written once, before the header. */
+struct gs_mailbox_memory {
+	/** CRC-32C of this structure and its segments with 0 in this place. */
+	uint32_t crc;
+	uint32_t segment_count;
+	/** Physical address of the kernel's VMCOREINFO ELF note: header, name, and so many bytes of text. */
+	uint64_t note_phys;
+	uint32_t note_size;
+	uint32_t reserved;
+	/** Virtual address of physical address 0 in the direct map; 0: unknown. */
+	uint64_t direct_base;
+	/** The kernel image: virtual and physical start, bytes; image_size 0: unknown. */
+	uint64_t image_base, image_phys, image_size;
+	struct gs_mailbox_segment segments[];
 };
 
 /** What the CRC of an entry starts from. */

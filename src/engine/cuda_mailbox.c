@@ -5,6 +5,7 @@
 
 #include "engine/cuda_loop.h"
 #include "engine/formats.h"
+#include "engine/memory_area.h"
 #include "mailbox/layout.h"
 #include "util/cleanup.h"
 
@@ -56,6 +57,17 @@ static struct gs_error *fill_header(struct cuda *cuda)
 	return err;
 }
 
+static struct gs_error *write_memory(struct cuda *cuda)
+{
+	size_t size;
+	_cleanup_free_ struct gs_mailbox_memory *area =
+		memory_area_make(cuda->engine->kernel, &size);
+
+	if (!area)
+		return &gs_enomem;
+	return cuda_write(cuda, cuda->mailbox + cuda->header.memory.offset, area, size);
+}
+
 struct gs_error *cuda_mailbox_open(struct cuda *cuda)
 {
 	struct gs_error *err = NULL;
@@ -70,6 +82,8 @@ struct gs_error *cuda_mailbox_open(struct cuda *cuda)
 				 &cuda->mailbox);
 	if (!err)
 		err = cuda_zero(cuda, cuda->mailbox, cuda->header.size);
+	if (!err)
+		err = write_memory(cuda);
 	if (!err)
 		err = cuda_write(cuda, cuda->mailbox, &cuda->header, sizeof(cuda->header));
 	if (!err)

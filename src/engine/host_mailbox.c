@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/host_mailbox.h"
 #include "engine/formats.h"
+#include "engine/memory_area.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -79,6 +80,13 @@ static struct gs_error *map_memory(struct host_mailbox *mailbox, struct gs_engin
 	if (memory == MAP_FAILED)
 		return gs_error_errno(GS_ERROR_ENGINE, errno, "no shared memory for the mailbox");
 	mailbox->memory = memory;
+
+	size_t size;
+	_cleanup_free_ struct gs_mailbox_memory *area = memory_area_make(engine->kernel, &size);
+
+	if (!area)
+		return &gs_enomem;
+	memcpy(mailbox->memory + header->memory.offset, area, size);
 	memcpy(memory, header, sizeof(*header));
 	return mailbox_reader_create(read_memory, mailbox, &mailbox->reader);
 }

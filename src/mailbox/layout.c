@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include <gpusentinel/map.h>
+
 #include "util/array.h"
 
 enum {
@@ -15,6 +17,8 @@ enum {
 	SLOT_SIZE = PAGE,
 	RESULT_SIZE = 256 << 10,
 	BULK_SIZE = 16 << 20,
+	MEMORY_SIZE = sizeof(struct gs_mailbox_memory) +
+		      GS_MAP_SEGMENTS * sizeof(struct gs_mailbox_segment),
 };
 
 _Static_assert(sizeof(struct gs_mailbox_header) <= HEADER_SIZE, "the header has one page");
@@ -24,6 +28,7 @@ _Static_assert(sizeof(struct gs_mailbox_detector) == 256, "part of the interface
 _Static_assert(sizeof(struct gs_mailbox_ring) == GS_MAILBOX_SLOT, "slots are aligned");
 _Static_assert(sizeof(struct gs_mailbox_entry) == 32, "part of the interface");
 _Static_assert(sizeof(struct gs_mailbox_metric) == 128, "part of the interface");
+_Static_assert(sizeof(struct gs_mailbox_memory) == 56, "part of the interface");
 _Static_assert(sizeof(struct gs_request) == 32, "part of the interface");
 _Static_assert(sizeof(struct gs_answer) == 64, "part of the interface");
 _Static_assert(sizeof(struct gs_read_answer) == 96, "part of the interface");
@@ -95,6 +100,7 @@ void mailbox_layout(struct gs_mailbox_header *header, enum gs_mailbox_engine eng
 	place(header, &header->results, GS_MAILBOX_MONITORS * RESULT_SIZE);
 	place(header, &header->bulk, BULK_SIZE);
 	place(header, &header->formats, GS_MAILBOX_DETECTORS * FORMATS_SIZE);
+	place(header, &header->memory, MEMORY_SIZE);
 }
 
 void mailbox_seal_header(struct gs_mailbox_header *header)
@@ -147,7 +153,7 @@ bool mailbox_check_header(const struct gs_mailbox_header *header)
 			return false;
 	}
 	if (!area_ok(header, &header->metrics, 0) || !area_ok(header, &header->formats, 0) ||
-	    !monitors_ok(header))
+	    !area_ok(header, &header->memory, 0) || !monitors_ok(header))
 		return false;
 	return memchr(header->release, 0, sizeof(header->release)) &&
 	       memchr(header->target, 0, sizeof(header->target)) &&

@@ -28,7 +28,9 @@ struct ring_state {
 	bool lost;
 	// Polls that found the entry at the tail unfinished.
 	unsigned int waits;
-	// The next record expected of each detector.
+	// Times that entries were lost.
+	uint64_t gaps;
+	// The next record expected of each detector; UINT64_MAX: whichever comes.
 	uint64_t next[GS_MAILBOX_DETECTORS];
 };
 
@@ -295,6 +297,36 @@ static void catch_up(struct ring_state *state, uint64_t head, uint64_t slots)
 	state->tail = head < state->tail ? head : head - slots;
 	state->lost = true;
 	state->waits = 0;
+	state->gaps++;
+}
+
+static void start_at(struct ring_state *state, uint64_t position, bool entry)
+{
+	state->tail = position;
+	state->lost = !entry;
+	state->waits = 0;
+	for (size_t i = 0; i < GS_MAILBOX_DETECTORS; i++)
+		state->next[i] = UINT64_MAX;
+}
+
+struct gs_error *mailbox_skip(struct mailbox_reader *reader, enum gs_mailbox_ring_index ring)
+{
+	uint64_t head;
+	struct gs_error *err = read_head(reader, ring, &head);
+
+	if (!err)
+		start_at(&reader->rings[ring], head, true);
+	return err;
+}
+
+void mailbox_seek(struct mailbox_reader *reader, enum gs_mailbox_ring_index ring, uint64_t position)
+{
+	start_at(&reader->rings[ring], position, false);
+}
+
+uint64_t mailbox_gaps(const struct mailbox_reader *reader, enum gs_mailbox_ring_index ring)
+{
+	return reader->rings[ring].gaps;
 }
 
 struct gs_error *mailbox_poll(struct mailbox_reader *reader, enum gs_mailbox_ring_index ring,
@@ -341,6 +373,7 @@ struct gs_error *mailbox_poll(struct mailbox_reader *reader, enum gs_mailbox_rin
 			return NULL;
 		state->lost = true;
 		state->waits = 0;
+		state->gaps++;
 	}
 	return NULL;
 }

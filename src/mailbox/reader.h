@@ -60,6 +60,10 @@ struct gs_error *mailbox_read_formats(struct mailbox_reader *reader, uint32_t in
 				      const struct gs_mailbox_detector *row,
 				      struct gs_mailbox_formats **ret);
 
+// What memory the target has, of which everything has been checked but that its addresses are true; the caller ends it with
+// free(). GS_ERROR_OTHER if the mailbox does not say.
+struct gs_error *mailbox_read_memory(struct mailbox_reader *reader, struct gs_mailbox_memory **ret);
+
 // All metrics that have a value. @damaged_ret: entries that stayed wrong.
 struct gs_error *mailbox_read_metrics(struct mailbox_reader *reader, mailbox_metric_fn *fn,
 				      void *arg, uint64_t *damaged_ret);
@@ -68,6 +72,15 @@ struct gs_error *mailbox_read_metrics(struct mailbox_reader *reader, mailbox_met
 // of @fn ends the call; the record counts as delivered. @count_ret: records delivered.
 struct gs_error *mailbox_poll(struct mailbox_reader *reader, enum gs_mailbox_ring_index ring,
 			      mailbox_entry_fn *fn, void *arg, uint64_t *count_ret);
+
+// Go on with what comes into the ring from now on.
+struct gs_error *mailbox_skip(struct mailbox_reader *reader, enum gs_mailbox_ring_index ring);
+// Go on with the entry at this position (its commit - 1), or the next one that is still there.
+void mailbox_seek(struct mailbox_reader *reader, enum gs_mailbox_ring_index ring,
+		  uint64_t position);
+// How often something was overwritten before it was read, or given up as damaged: mailbox_missed() tells what that was
+// only when the detector writes again.
+uint64_t mailbox_gaps(const struct mailbox_reader *reader, enum gs_mailbox_ring_index ring);
 
 // Records of a detector that were overwritten before they were read, as far as later ones tell.
 uint64_t mailbox_missed(const struct mailbox_reader *reader, uint32_t detector);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What lies in tables of the mailbox: metrics, and the formats that tell what records mean.
+// What lies in tables of the mailbox: metrics, the formats that tell what records mean, what memory the target has.
 #include <string.h>
 #include <time.h>
+
+#include <gpusentinel/map.h>
 
 #include "mailbox/layout.h"
 #include "mailbox/reader.h"
@@ -50,6 +52,57 @@ struct gs_error *mailbox_read_formats(struct mailbox_reader *reader, uint32_t in
 	if (!err && formats_ok(formats, room, row->formats_crc))
 		*ret = no_cleanup_ptr(formats);
 	return err;
+}
+
+static bool segments_ok(const struct gs_mailbox_memory *memory)
+{
+	uint64_t end = 0;
+
+	for (uint32_t i = 0; i < memory->segment_count; i++) {
+		const struct gs_mailbox_segment *segment = &memory->segments[i];
+
+		if (segment->phys % GS_READ_PAGE || segment->size % GS_READ_PAGE ||
+		    !segment->size || segment->phys < end ||
+		    segment->phys + segment->size < segment->phys)
+			return false;
+		end = segment->phys + segment->size;
+	}
+	return true;
+}
+
+struct gs_error *mailbox_read_memory(struct mailbox_reader *reader, struct gs_mailbox_memory **ret)
+{
+	const struct gs_mailbox_area *area = &mailbox_reader_header(reader)->memory;
+	// No target has more segments than this; what a header says may be anything.
+	size_t room = sizeof(struct gs_mailbox_memory) +
+		      GS_MAP_SEGMENTS * sizeof(struct gs_mailbox_segment);
+	_cleanup_free_ struct gs_mailbox_memory *memory = calloc(1, room);
+
+	if (!memory)
+		return &gs_enomem;
+	if (room > area->size)
+		room = area->size / 8 * 8;
+
+	struct gs_error *err =
+		room < sizeof(*memory) ? NULL : mailbox_read(reader, area->offset, memory, room);
+
+	if (err)
+		return err;
+	if (!memory->segment_count)
+		return gs_error_create(GS_ERROR_OTHER,
+				       "the mailbox does not say what memory there is");
+
+	size_t left = (room - sizeof(*memory)) / sizeof(memory->segments[0]);
+
+	if (memory->segment_count > left ||
+	    memory->crc != mailbox_crc(memory,
+				       sizeof(*memory) +
+					       memory->segment_count * sizeof(memory->segments[0]),
+				       &memory->crc) ||
+	    !segments_ok(memory))
+		return gs_error_create(GS_ERROR_OTHER, "the mailbox's map of memory is damaged");
+	*ret = no_cleanup_ptr(memory);
+	return NULL;
 }
 
 static bool metric_ok(const struct gs_mailbox_header *header,

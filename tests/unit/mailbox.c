@@ -228,6 +228,103 @@ static void a_reader_that_is_too_slow_gets_away(void **state)
 	box_deinit(&box);
 }
 
+// What was there before is neither delivered nor missed; what is overwritten afterwards is a gap.
+static void a_reader_may_begin_anywhere(void **state)
+{
+	struct box box;
+	struct seen seen = {};
+	const struct gs_mailbox_ring *ring;
+	uint64_t second;
+
+	(void)state;
+	box_init(&box);
+	ring = (const void *)(box.memory + box.header.rings[GS_MAILBOX_DATA].offset);
+	put(&box, 1, GS_RECORD_ROW, 8, 1);
+	second = ring->head;
+	put(&box, 1, GS_RECORD_ROW, 8, 2);
+	put(&box, 1, GS_RECORD_ROW, 8, 3);
+	mailbox_seek(box.reader, GS_MAILBOX_DATA, second);
+	poll_ring(&box, GS_MAILBOX_DATA, &seen);
+	assert_int_equal(seen.count, 2);
+	// Not where an entry begins.
+	seen = (struct seen){};
+	mailbox_seek(box.reader, GS_MAILBOX_DATA, second - 1);
+	poll_ring(&box, GS_MAILBOX_DATA, &seen);
+	assert_int_equal(seen.count, 2);
+
+	put(&box, 1, GS_RECORD_ROW, 1, 4);
+	assert_null(mailbox_skip(box.reader, GS_MAILBOX_DATA));
+	put(&box, 1, GS_RECORD_ROW, 1, 5);
+	poll_ring(&box, GS_MAILBOX_DATA, &seen);
+	assert_int_equal(seen.count, 3);
+	assert_int_equal(seen.last[1], 5);
+	assert_int_equal(mailbox_missed(box.reader, 1), 0);
+	assert_int_equal(mailbox_gaps(box.reader, GS_MAILBOX_DATA), 0);
+
+	for (uint64_t i = 0; i < 2 * DATA_SLOTS; i++)
+		put(&box, 1, GS_RECORD_ROW, 1, 6 + i);
+	poll_ring(&box, GS_MAILBOX_DATA, &seen);
+	assert_int_equal(mailbox_gaps(box.reader, GS_MAILBOX_DATA), 1);
+	assert_true(mailbox_missed(box.reader, 1) > 0);
+	box_deinit(&box);
+}
+
+static struct gs_mailbox_memory *box_memory(struct box *box)
+{
+	return (struct gs_mailbox_memory *)(box->memory + box->header.memory.offset);
+}
+
+static void refuses_memory(struct box *box, bool seal, const char *says)
+{
+	struct gs_mailbox_memory *memory = box_memory(box), *got = NULL;
+	struct gs_error *err;
+
+	if (seal)
+		memory->crc = mailbox_crc(memory,
+					  sizeof(*memory) + memory->segment_count *
+								    sizeof(memory->segments[0]),
+					  &memory->crc);
+	err = mailbox_read_memory(box->reader, &got);
+	assert_non_null(err);
+	assert_non_null(strstr(err->message, says));
+	assert_null(got);
+	gs_error_destroy(err);
+}
+
+static void the_map_of_memory_is_checked(void **state)
+{
+	struct gs_mailbox_memory *memory, *got;
+	struct box box;
+
+	(void)state;
+	box_init(&box);
+	memory = box_memory(&box);
+	refuses_memory(&box, false, "does not say what memory there is");
+	memory->segment_count = 2;
+	memory->segments[0] = (struct gs_mailbox_segment){ 0x1000, 0x2000 };
+	memory->segments[1] = (struct gs_mailbox_segment){ 0x100000000, 0x1000 };
+	refuses_memory(&box, false, "damaged");
+	memory->note_phys = 42;
+	memory->crc = mailbox_crc(memory, sizeof(*memory) + 2 * sizeof(memory->segments[0]),
+				  &memory->crc);
+	assert_null(mailbox_read_memory(box.reader, &got));
+	assert_int_equal(got->note_phys, 42);
+	assert_int_equal(got->segments[1].phys, 0x100000000);
+	free(got);
+
+	memory->segments[1].phys = 0x2000;
+	refuses_memory(&box, true, "damaged");
+	memory->segments[1].phys = 0x4001;
+	refuses_memory(&box, true, "damaged");
+	memory->segments[1] = (struct gs_mailbox_segment){ 0x4000, 0 };
+	refuses_memory(&box, true, "damaged");
+	memory->segments[1] = (struct gs_mailbox_segment){ 0x4000, -UINT64_C(0x4000) };
+	refuses_memory(&box, true, "damaged");
+	memory->segment_count = 100000;
+	refuses_memory(&box, false, "damaged");
+	box_deinit(&box);
+}
+
 static void an_unfinished_record_is_waited_for_and_given_up(void **state)
 {
 	struct box box;
@@ -506,6 +603,8 @@ int main(void)
 		cmocka_unit_test(records_come_out_in_order),
 		cmocka_unit_test(overwritten_records_are_counted),
 		cmocka_unit_test(a_reader_that_is_too_slow_gets_away),
+		cmocka_unit_test(a_reader_may_begin_anywhere),
+		cmocka_unit_test(the_map_of_memory_is_checked),
 		cmocka_unit_test(an_unfinished_record_is_waited_for_and_given_up),
 		cmocka_unit_test(damage_is_not_delivered),
 		cmocka_unit_test(records_do_not_forge_entries),
