@@ -5,15 +5,13 @@
 
 #include "cli/cli.h"
 #include "cli/json.h"
-#include "cli/options.h"
 #include "cli/rows.h"
-#include "cli/session.h"
 #include "cli/text.h"
 #include "util/array.h"
 #include "util/cleanup.h"
 
 static const char help[] =
-	"Usage: gpusentinel -t TARGET dmesg [-cx] [-l LEVELS] [-n COUNT] [--json]\n"
+	"Usage: $usage [-cx] [-l LEVELS] [-n COUNT] [--json]\n"
 	"Print the kernel log from the printk ring buffer.\n"
 	"\n"
 	"  -c, --caller        the thread or CPU that wrote each message\n"
@@ -24,8 +22,8 @@ static const char help[] =
 	"  --json              an array of objects: seq, ts_ns, level, facility, cont,\n"
 	"                      caller, text\n"
 	"\n"
-	"  gpusentinel -t qemu:web dmesg --level err+\n"
-	"  gpusentinel -t core:vmcore dmesg --tail 20\n";
+	"  $example --level err+\n"
+	"  $example --tail 20\n";
 
 // Linux include/linux/kern_levels.h and RFC 3164, 4.1.1; the words of dmesg(1).
 static const char *const levels[] = { "emerg", "alert",	 "crit", "err",
@@ -154,7 +152,7 @@ struct gs_error *cmd_dmesg(struct cli *cli, int argc, char **argv)
 
 	_cleanup_rows_ struct rows rows = {};
 
-	err = cli_run_once(cli, "log", &rows);
+	err = cli->program->run_once(cli, "dmesg", &rows);
 	if (err && err->code != GS_ERROR_INCOMPLETE)
 		return err;
 	select_rows(&rows, mask, tail);

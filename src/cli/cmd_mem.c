@@ -5,17 +5,16 @@
 #include "cli/cli.h"
 #include "cli/json.h"
 #include "cli/rows.h"
-#include "cli/session.h"
 #include "util/cleanup.h"
 
 static const char help[] =
-	"Usage: gpusentinel -t TARGET mem [--json]\n"
+	"Usage: $usage [--json]\n"
 	"Memory use from the kernel's own counters, as its /proc/meminfo shows it.\n"
 	"\n"
 	"  --json    one object: \"MemTotal\": 507912, ...; in kB but for HugePages_*\n"
 	"\n"
-	"  gpusentinel -t qemu:web mem\n"
-	"  gpusentinel -t qemu:web mem --json | jq .MemAvailable\n";
+	"  $example\n"
+	"  $example --json | jq .MemAvailable\n";
 
 static void print_meminfo(struct rows *rows)
 {
@@ -53,7 +52,7 @@ struct gs_error *cmd_mem(struct cli *cli, int argc, char **argv)
 
 	_cleanup_rows_ struct rows rows = {};
 
-	err = cli_run_once(cli, "memory", &rows);
+	err = cli->program->run_once(cli, "memory", &rows);
 	if (err && err->code != GS_ERROR_INCOMPLETE)
 		return err;
 	if (cli->json)

@@ -6,16 +6,14 @@
 
 #include "cli/cli.h"
 #include "cli/json.h"
-#include "cli/options.h"
 #include "cli/rows.h"
-#include "cli/session.h"
 #include "cli/table.h"
 #include "cli/text.h"
 #include "util/array.h"
 #include "util/cleanup.h"
 
 static const char help[] =
-	"Usage: gpusentinel -t TARGET ps [-l] [--sort [-]COLUMN] [--json]\n"
+	"Usage: $usage [-l] [--sort [-]COLUMN] [--json]\n"
 	"List the processes that the kernel's own task list holds.\n"
 	"\n"
 	"  -l, --long         every column as the detector gives it (kB, nanoseconds)\n"
@@ -26,8 +24,8 @@ static const char help[] =
 	"STATE is a letter as in ps(1); START counts from boot; names of kernel threads\n"
 	"stand in brackets.\n"
 	"\n"
-	"  gpusentinel -t qemu:web ps --sort -rss | head\n"
-	"  gpusentinel -t core:vmcore ps --json | jq '.[] | select(.state == \"D\")'\n";
+	"  $example --sort -rss | head\n"
+	"  $example --json | jq '.[] | select(.state == \"D\")'\n";
 
 // A column as people see it, made of one or two of the detector's.
 static const struct column {
@@ -281,7 +279,8 @@ struct gs_error *cmd_ps(struct cli *cli, int argc, char **argv)
 		return err;
 
 	_cleanup_rows_ struct rows rows = {};
-	_cleanup_error_ struct gs_error *incomplete = cli_run_once(cli, "processes", &rows);
+	_cleanup_error_ struct gs_error *incomplete =
+		cli->program->run_once(cli, "processes", &rows);
 
 	if (incomplete && incomplete->code != GS_ERROR_INCOMPLETE)
 		return no_cleanup_ptr(incomplete);

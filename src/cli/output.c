@@ -31,7 +31,7 @@ void cli_print_error(const struct gs_error *err)
 {
 	// Order matters where both go to one file.
 	fflush(stdout);
-	fputs("gpusentinel: ", stderr);
+	fprintf(stderr, "%s: ", program_invocation_short_name);
 	text_print(stderr, err->message, strlen(err->message), false);
 	fputc('\n', stderr);
 }

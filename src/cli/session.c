@@ -66,7 +66,7 @@ void cli_close(struct cli *cli)
 	free(cli->fats);
 	gs_kernel_close(cli->kernel);
 	gs_target_close(cli->target);
-	*cli = (struct cli){};
+	*cli = (struct cli){ .program = cli->program };
 }
 
 struct gs_error *cli_open_fat(struct cli *cli, const char *path, struct gs_fat **ret)
