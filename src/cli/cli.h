@@ -137,6 +137,7 @@ struct gs_error *cmd_ps(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_mem(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_dmesg(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_run(struct cli *cli, int argc, char **argv);
+struct gs_error *cmd_serve(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_top(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_list(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_dump(struct cli *cli, int argc, char **argv);

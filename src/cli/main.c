@@ -12,6 +12,7 @@ static const struct cli_command commands[] = {
 	{ "mem", cmd_mem, "memory use, as /proc/meminfo shows it" },
 	{ "dmesg", cmd_dmesg, "the kernel log" },
 	{ "run", cmd_run, "run detectors and print what they find, until ^C" },
+	{ "serve", cmd_serve, "run, and let monitors in, who reach it when this system is dead" },
 	{ "top", cmd_top, "processes, CPUs, memory and findings on a screen" },
 	{ "list", cmd_list, "the detectors, and with -t whether they fit the target" },
 	{ "dump", cmd_dump, "write the memory into an ELF vmcore" },

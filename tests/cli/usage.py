@@ -8,7 +8,7 @@ import tempfile
 import unittest
 
 PROGRAM = sys.argv.pop(1)
-COMMANDS = ["info", "ps", "mem", "dmesg", "run", "top", "list", "dump"]
+COMMANDS = ["info", "ps", "mem", "dmesg", "run", "serve", "top", "list", "dump"]
 
 # Exit codes; include/gpusentinel/error.h.
 OK, OTHER, USAGE, TARGET, KERNEL, DETECTOR, ENGINE = range(7)
@@ -72,6 +72,8 @@ class Mistakes(unittest.TestCase):
             ("'x' is one argument too many", "mem", "--json", "x"),
             ("needs a target", "ps"),
             ("needs a target", "run"),
+            ("--keys", "-t", "core:/nowhere", "serve"),
+            ("no fabric 'x'", "-t", "core:/nowhere", "serve", "--keys", ".", "--fabric", "x"),
             ("-o FILE", "-t", "core:/nowhere", "dump"),
             ("--tail", "dmesg", "--tail", "many"),
             ("no level 'x'", "dmesg", "--level", "err,x"),

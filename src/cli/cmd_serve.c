@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/running.h"
+#include "grass/control.h"
+#include "util/cleanup.h"
+
+enum { LISTEN_MAX = 8 };
+
+static const char help[] =
+	"Usage: gpusentinel -t TARGET serve --keys DIR [OPTION]... [DETECTOR|FILE.so]...\n"
+	"Run detectors as `run` does, with its options but --once, and let monitors\n"
+	"(`grass`) in, who then reach what they find, and the target's memory, by RDMA:\n"
+	"also when the system here is dead.\n"
+	"\n"
+	"  --keys DIR      certificates and key: DIR/ca.crt, host.crt and host.key;\n"
+	"                  `grass keys` makes them\n"
+	"  --name NAME     DIR/NAME.crt and NAME.key instead\n"
+	"  --listen ADDR[:PORT]\n"
+	"                  only on this address, [ADDR]:PORT for IPv6; port 7411 if none\n"
+	"                  is given; may be given more than once\n"
+	"  --fabric NAME   verbs (RDMA), the default, or shm (this machine's monitors)\n"
+	"  --device NAME   the NIC, e.g. mlx5_0, or mlx5_0/2 for its second port\n"
+	"  --quiet         print no findings, and spend nothing on it\n"
+	"\n"
+	"  gpusentinel -t qemu:web serve --keys /etc/gpusentinel\n"
+	"  gpusentinel -t qemu:web serve --keys keys --name web --listen 10.0.0.2 --quiet\n";
+
+struct serve {
+	struct running running;
+	const char *keys, *name, *fabric, *device;
+	const char *listen[LISTEN_MAX];
+	size_t listen_count;
+};
+
+static struct gs_error *take_listen(struct serve *serve, const char *arg)
+{
+	if (serve->listen_count == LISTEN_MAX)
+		return gs_error_create(GS_ERROR_USAGE, "--listen may be given %d times",
+				       LISTEN_MAX);
+	serve->listen[serve->listen_count++] = arg;
+	return NULL;
+}
+
+static struct gs_error *parse(struct serve *serve, struct cli_parser *parser)
+{
+	enum { KEYS = RUNNING_OPTION_COMMAND, NAME, LISTEN, FABRIC, DEVICE, QUIET };
+	static const struct option options[] = {
+		RUNNING_OPTIONS,
+		{ "keys", required_argument, NULL, KEYS },
+		{ "name", required_argument, NULL, NAME },
+		{ "listen", required_argument, NULL, LISTEN },
+		{ "fabric", required_argument, NULL, FABRIC },
+		{ "device", required_argument, NULL, DEVICE },
+		{ "quiet", no_argument, NULL, QUIET },
+		{},
+	};
+	struct gs_error *err = NULL;
+	int c;
+
+	parser->short_options = RUNNING_SHORT_OPTIONS;
+	parser->long_options = options;
+	while (!err && (c = cli_getopt(parser, &err)) != -1) {
+		switch (c) {
+		case KEYS:
+			serve->keys = optarg;
+			break;
+		case NAME:
+			serve->name = optarg;
+			break;
+		case LISTEN:
+			err = take_listen(serve, optarg);
+			break;
+		case FABRIC:
+			serve->fabric = optarg;
+			break;
+		case DEVICE:
+			serve->device = optarg;
+			break;
+		case QUIET:
+			serve->running.quiet = true;
+			break;
+		default:
+			err = running_option(&serve->running, c, optarg);
+		}
+	}
+	if (!err && !parser->done && !serve->keys)
+		err = gs_error_create(GS_ERROR_USAGE, "serve needs --keys DIR; `grass keys` makes "
+						      "what is in there");
+	return err;
+}
+
+static void log_line(void *arg, const char *line)
+{
+	const struct gs_error err = { .message = (char *)line };
+
+	(void)arg;
+	cli_print_error(&err);
+}
+
+static void cleanup_server(struct grass_server **server)
+{
+	grass_server_stop(*server);
+}
+
+// From when the engine runs, until it is told to end.
+static struct gs_error *serve_monitors(struct serve *serve, const struct fabric_server_ops *fabric)
+{
+	struct cli *cli = serve->running.cli;
+	_cleanup_(cleanup_server) struct grass_server *server = NULL;
+	_cleanup_free_ char *ca = NULL, *certificate = NULL, *key = NULL;
+	struct gs_mailbox_export mailbox;
+	struct gs_error *err = gs_engine_export(cli->engine, &mailbox);
+
+	if (err)
+		return err;
+	if (asprintf(&ca, "%s/ca.crt", serve->keys) < 0 ||
+	    asprintf(&certificate, "%s/%s.crt", serve->keys, serve->name) < 0 ||
+	    asprintf(&key, "%s/%s.key", serve->keys, serve->name) < 0)
+		return &gs_enomem;
+
+	struct grass_server_options options = {
+		.size = sizeof(options),
+		.listen = serve->listen,
+		.listen_count = serve->listen_count,
+		.identity = { .ca = ca, .certificate = certificate, .key = key },
+		.host = gs_target_spec(cli->target),
+		.fabric = fabric,
+		.device = serve->device,
+		.mailbox = &mailbox,
+		.kernel = cli->kernel,
+		.log = log_line,
+	};
+
+	err = grass_server_start(&options, &server);
+	if (err)
+		return err;
+	fprintf(stderr, "gpusentinel: monitors are let in at port %u, by the fabric %s\n",
+		grass_server_port(server), fabric->name);
+	running_wait(&serve->running);
+	return NULL;
+}
+
+static struct gs_error *serve_all(struct serve *serve, int argc, char **argv)
+{
+	const struct fabric_server_ops *fabric = fabric_server_named(serve->fabric);
+
+	if (!fabric)
+		return gs_error_create(GS_ERROR_USAGE, "there is no fabric '%s'", serve->fabric);
+
+	struct gs_error *err = running_open(&serve->running, false, argc, argv);
+
+	if (!err)
+		err = running_start(&serve->running);
+	if (err)
+		return err;
+	// Monitors lose their access before there is nobody any more who answers.
+	err = serve_monitors(serve, fabric);
+	if (!err)
+		return running_stop(&serve->running);
+	gs_engine_stop(serve->running.cli->engine);
+	return err;
+}
+
+struct gs_error *cmd_serve(struct cli *cli, int argc, char **argv)
+{
+	struct cli_parser parser = { cli, argc, argv, .help = help };
+	struct serve serve = {
+		.running = { .cli = cli, .for_ns = -1 },
+		.name = "host",
+		.fabric = "verbs",
+	};
+	struct gs_error *err = parse(&serve, &parser);
+
+	if (!err && !parser.done)
+		err = serve_all(&serve, argc, argv);
+	running_deinit(&serve.running);
+	return err;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * What `run` and `serve` share: detectors that run on their periods until a signal comes, and what they find, printed.
+ */
+#ifndef GS_CLI_RUNNING_H
+#define GS_CLI_RUNNING_H
+
+#include "cli/chosen.h"
+#include "cli/cli.h"
+#include "cli/params.h"
+#include "cli/stream.h"
+
+/** Zero-initialise but for @ref cli and @ref for_ns; end it with running_deinit(). */
+struct running {
+	struct cli *cli;
+	struct stream stream;
+	struct chosen chosen;
+	struct params params;
+	/** Of rules over the kernel's log; NULL: those that are shipped. */
+	const char *rules;
+	uint32_t period_us;
+	/** How long; negative: until a signal comes. */
+	int64_t for_ns;
+	/** Print nothing; nobody here takes in what is found. */
+	bool quiet;
+	/** Becomes readable when a signal says to end. */
+	int signals;
+};
+
+/** Options of these commands; their own are from RUNNING_OPTION_COMMAND on. */
+enum {
+	RUNNING_OPTION_FOR = CLI_OPTION_COMMAND,
+	RUNNING_OPTION_PERIOD,
+	RUNNING_OPTION_RULES,
+	RUNNING_OPTION_ROWS,
+	RUNNING_OPTION_METRICS,
+	RUNNING_OPTION_COMMAND,
+};
+
+/** In a table of options, and as their characters. */
+#define RUNNING_OPTIONS                                                       \
+	{ "for", required_argument, NULL, RUNNING_OPTION_FOR },               \
+		{ "period", required_argument, NULL, RUNNING_OPTION_PERIOD }, \
+		{ "param", required_argument, NULL, 'p' },                    \
+		{ "rules", required_argument, NULL, RUNNING_OPTION_RULES },   \
+		{ "rows", no_argument, NULL, RUNNING_OPTION_ROWS },           \
+	{                                                                     \
+		"metrics", no_argument, NULL, RUNNING_OPTION_METRICS          \
+	}
+#define RUNNING_SHORT_OPTIONS "p:"
+
+/** Take one of them. */
+struct gs_error *running_option(struct running *running, int c, const char *arg);
+
+/**
+ * Open the engine, and the detectors that the operands from optind on name; none: all that are shipped. Signals that end it are
+ * taken from now on, unless it is to run @p once.
+ */
+struct gs_error *running_open(struct running *running, bool once, int argc, char **argv);
+
+/** Start them all. */
+struct gs_error *running_start(struct running *running);
+/** Wait for a signal, the time that --for gave, the end of whoever reads standard output, or that of the detectors. */
+void running_wait(const struct running *running);
+/** Stop them, and tell of each what it did. @return what has made detectors end. */
+struct gs_error *running_stop(struct running *running);
+
+void running_deinit(struct running *running);
+
+#endif
