@@ -7,10 +7,12 @@
 
 static const struct fabric_server_ops *const servers[] = {
 	&fabric_shm_server,
+	&fabric_verbs_server,
 };
 
 static const struct fabric_link_ops *const links[] = {
 	&fabric_shm_link,
+	&fabric_verbs_link,
 };
 
 const struct fabric_server_ops *fabric_server_named(const char *name)
