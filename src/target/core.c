@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "target/devdax.h"
 #include "target/filemem.h"
 #include "target/ops.h"
 #include "util/array.h"
@@ -85,7 +86,7 @@ struct gs_error *gs_core_create(struct gs_core *core, struct gs_filemem *mem,
 	return gs_filemem_create(mem, ret);
 }
 
-static struct gs_error *open_file(const char *path, struct gs_core *core)
+static struct gs_error *open_file(const char *path, const char *layout, struct gs_core *core)
 {
 	// O_NONBLOCK: opening a FIFO must not wait for a writer.
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -95,15 +96,26 @@ static struct gs_error *open_file(const char *path, struct gs_core *core)
 		return gs_error_errno(GS_ERROR_TARGET, errno, "cannot open");
 	if (fstat(fd, &st) < 0)
 		return gs_error_errno(GS_ERROR_TARGET, errno, "cannot stat");
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return gs_error_create(GS_ERROR_TARGET, "is neither a file nor a block device");
 
-	off_t size = lseek(fd, 0, SEEK_END);
+	uint64_t size = 0, device_align = 0;
 
-	if (size < 0)
-		return gs_error_errno(GS_ERROR_TARGET, errno, "cannot tell its size");
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode) &&
+	    !gs_devdax_size(&st, &size, &device_align))
+		return gs_error_create(
+			GS_ERROR_TARGET,
+			"is neither a file nor a block device, nor memory (/dev/dax)");
+
+	struct gs_error *err = gs_filemem_size(fd, &size, &device_align);
+
+	if (err)
+		return err;
 	if (size == 0)
 		return gs_error_create(GS_ERROR_TARGET, "is empty");
+	// It has no read().
+	if (device_align && !layout)
+		return gs_error_create(GS_ERROR_TARGET,
+				       "is memory without a format: say what it is with --layout "
+				       "PHYS:SIZE[@OFFSET][,...]");
 	*core = (struct gs_core){ .fd = no_cleanup_fd(fd), .path = path, .size = size };
 	return NULL;
 }
@@ -152,7 +164,7 @@ struct gs_error *gs_core_open(const char *rest, const struct gs_target_options *
 	if (!*rest)
 		return gs_error_create(GS_ERROR_USAGE, "give a file");
 
-	struct gs_error *err = open_file(rest, &core);
+	struct gs_error *err = open_file(rest, gs_target_layout(options), &core);
 
 	if (err)
 		return err;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include "target/devdax.h"
 #include "target/lazy.h"
 #include "target/ops.h"
 #include "target/sigbus.h"
@@ -42,14 +43,33 @@ void gs_filemem_destroy(struct gs_filemem *mem)
 	free(mem);
 }
 
+struct gs_error *gs_filemem_size(int fd, uint64_t *size_ret, uint64_t *device_align_ret)
+{
+	struct stat st;
+
+	*device_align_ret = 0;
+	if (fstat(fd, &st) < 0)
+		return gs_error_errno(GS_ERROR_TARGET, errno, "cannot stat");
+	if (gs_devdax_size(&st, size_ret, device_align_ret))
+		return NULL;
+
+	off_t size = lseek(fd, 0, SEEK_END);
+
+	if (size < 0)
+		return gs_error_errno(GS_ERROR_TARGET, errno, "cannot tell its size");
+	*size_ret = (uint64_t)size;
+	return NULL;
+}
+
 struct gs_error *gs_filemem_add_source(struct gs_filemem *mem, int fd_taken, const char *name,
 				       uint32_t *ret)
 {
 	_cleanup_close_ int fd = fd_taken;
-	off_t size = lseek(fd, 0, SEEK_END);
+	uint64_t size, device_align;
+	struct gs_error *err = gs_filemem_size(fd, &size, &device_align);
 
-	if (size < 0)
-		return gs_error_errno(GS_ERROR_TARGET, errno, "%s: cannot tell its size", name);
+	if (err)
+		return gs_error_prefix(err, "%s", name);
 
 	struct statfs fs;
 	uint64_t huge = 0;
@@ -69,6 +89,7 @@ struct gs_error *gs_filemem_add_source(struct gs_filemem *mem, int fd_taken, con
 		.size = size,
 		.pagemap_fd = -1,
 		.huge = huge,
+		.device_align = device_align,
 	};
 
 	if (!gs_array_push(mem->sources, mem->source_count, mem->source_capacity, source))
@@ -83,7 +104,9 @@ struct gs_error *gs_filemem_add_source(struct gs_filemem *mem, int fd_taken, con
 static struct gs_error *source_map(struct gs_source *source, uint64_t begin, uint64_t end)
 {
 	// A mapping of a hugetlbfs file starts and ends at huge pages.
-	uint64_t unit = source->huge ? source->huge : GS_PAGE_SIZE;
+	uint64_t unit = source->huge	       ? source->huge
+			: source->device_align ? source->device_align
+					       : GS_PAGE_SIZE;
 
 	begin -= begin % unit;
 	end += (unit - end % unit) % unit;
@@ -170,6 +193,13 @@ static bool source_next_data(const struct gs_source *source, uint64_t offset, ui
 		return false;
 	}
 
+	// A device answers SEEK_DATA with nonsense (noop_llseek() in drivers/dax/device.c).
+	if (source->device_align) {
+		*begin = offset;
+		*end = source->size;
+		return offset < source->size;
+	}
+
 	// The file position is shared between threads, but only the value returned is used, and it
 	// depends on the arguments alone.
 	off_t data = source->huge ? (off_t)offset : lseek(source->fd, offset, SEEK_DATA);
@@ -218,6 +248,9 @@ static bool filemem_fault(void *self, size_t index, uint64_t page)
 
 		return filemem_next(self, index, page, page + 1, &begin, &end) && begin == page;
 	}
+
+	if (source->device_align)
+		return offset < source->size;
 
 	off_t data = lseek(source->fd, offset, SEEK_DATA);
 

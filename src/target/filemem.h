@@ -39,6 +39,8 @@ struct gs_source {
 	uint64_t map_offset, map_size;
 	/** Size of a huge page on hugetlbfs; 0 elsewhere. */
 	uint64_t huge;
+	/** What mappings of a device begin and end at a multiple of (devdax.h), which has no holes; 0: a file. */
+	uint64_t device_align;
 };
 
 /** The sources and ranges of a target under construction. */
@@ -57,6 +59,13 @@ static inline void gs_cleanup_filemem(struct gs_filemem **mem)
 
 /** gs_filemem_destroy() at the end of the scope. */
 #define _cleanup_filemem_ __attribute__((cleanup(gs_cleanup_filemem)))
+
+/**
+ * Tell the size of a file or device.
+ *
+ * @param device_align_ret As in struct gs_source.
+ */
+struct gs_error *gs_filemem_size(int fd, uint64_t *size_ret, uint64_t *device_align_ret);
 
 /**
  * Take @p fd as a source.
