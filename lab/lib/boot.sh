@@ -41,6 +41,27 @@ boot_cpu_quirks=cx16=off
 # execution of it, and less CPU time for a boot than with a thread for each.
 boot_accel=tcg,thread=single
 
+# Set boot_common: QEMU's options that every guest of the lab has.
+boot_options()
+{
+	boot_common=(
+		-name "$guest" -accel "$boot_accel"
+		-nodefaults -no-user-config -display none -no-reboot
+		-chardev "socket,id=shell,path=$dir/shell.sock,server=on,wait=off"
+		-serial "file:$dir/console.log"
+		-qmp "unix:$dir/qmp.sock,server=on,wait=off"
+		-qmp "unix:$dir/qmp-lab.sock,server=on,wait=off"
+		-pidfile "$dir/qemu.pid"
+	)
+}
+
+# The command channel of a kernel with modules.
+boot_virtio_channel=(-device virtio-serial-pci -device "virtserialport,chardev=shell")
+boot_virtio_port=/dev/vport0p1
+
+# What every guest's kernel is told.
+boot_append="console=ttyS0 panic=0 random.trust_cpu=on gpusentinel_lab=1"
+
 # A stale guest's files go; a live one's stay, and the boot fails.
 boot_claim()
 {
@@ -140,26 +161,21 @@ boot_main()
 	else
 		kernel_dir=$(kernel_fetch "$kernel" "$flavour")
 		image=$kernel_dir/vmlinuz
-		port=/dev/vport0p1
-		channel=(-device virtio-serial-pci -device "virtserialport,chardev=shell")
+		port=$boot_virtio_port
+		channel=("${boot_virtio_channel[@]}")
 	fi
 	initramfs=$(initramfs_build "$kernel_dir")
 	boot_claim
 	printf '%s\n' "kernel=${kernel_dir:+$kernel-$flavour}" "image=$image" \
 		"ram=$size" "smp=$smp" "cpu=$cpu" "procs=$procs" \
 		"timeout=$seconds" >"$dir/config"
-	boot_start "$seconds" "$qemu" \
-		-name "$guest" -accel "$boot_accel" -cpu "$cpu,$boot_cpu_quirks" -smp "$smp" -m "$size" \
+	boot_options
+	boot_start "$seconds" "$qemu" "${boot_common[@]}" \
+		-cpu "$cpu,$boot_cpu_quirks" -smp "$smp" -m "$size" \
 		-machine q35,memory-backend=ram0 \
 		-object "memory-backend-file,id=ram0,size=$size,mem-path=$ram,share=on" \
-		-nodefaults -no-user-config -display none -no-reboot \
-		-chardev "socket,id=shell,path=$dir/shell.sock,server=on,wait=off" \
-		-serial "file:$dir/console.log" "${channel[@]}" \
-		-qmp "unix:$dir/qmp.sock,server=on,wait=off" \
-		-qmp "unix:$dir/qmp-lab.sock,server=on,wait=off" \
-		-pidfile "$dir/qemu.pid" \
-		-kernel "$image" -initrd "$initramfs" \
-		-append "console=ttyS0 panic=0 random.trust_cpu=on gpusentinel_lab=1 lab.name=$guest lab.procs=$procs lab.port=$port $append"
+		"${channel[@]}" -kernel "$image" -initrd "$initramfs" \
+		-append "$boot_append lab.name=$guest lab.procs=$procs lab.port=$port $append"
 	if ! boot_wait "$wait"; then
 		tail -n 60 "$dir/console.log" >&2 2>/dev/null || true
 		stop_guest
