@@ -2,6 +2,7 @@
 #include "grass/verbs_card.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -21,6 +22,64 @@ enum {
 	// 0.64 ms until somebody who sends, which a monitor does not, is to try again.
 	RNR_TIMER = 12,
 };
+
+// An opened device, which all links of a process share: each opening takes descriptors, and on many NICs a page of registers.
+struct shared {
+	struct shared *next;
+	struct ibv_context *context;
+	size_t users;
+};
+
+static struct shared *opened;
+static pthread_mutex_t opened_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct ibv_context *shared_get(struct ibv_device *device)
+{
+	struct ibv_context *context = NULL;
+	struct shared *shared;
+
+	pthread_mutex_lock(&opened_lock);
+	for (shared = opened; shared; shared = shared->next) {
+		if (strcmp(ibv_get_device_name(shared->context->device),
+			   ibv_get_device_name(device)) == 0)
+			break;
+	}
+	if (!shared) {
+		shared = calloc(1, sizeof(*shared));
+		context = shared ? ibv_open_device(device) : NULL;
+		if (context) {
+			*shared = (struct shared){ .next = opened, .context = context };
+			opened = shared;
+		} else {
+			free(shared);
+			shared = NULL;
+		}
+	}
+	if (shared) {
+		shared->users++;
+		context = shared->context;
+	}
+	pthread_mutex_unlock(&opened_lock);
+	return context;
+}
+
+static void shared_put(struct ibv_context *context)
+{
+	pthread_mutex_lock(&opened_lock);
+	for (struct shared **at = &opened; *at; at = &(*at)->next) {
+		struct shared *shared = *at;
+
+		if (shared->context != context)
+			continue;
+		if (--shared->users == 0) {
+			*at = shared->next;
+			ibv_close_device(context);
+			free(shared);
+		}
+		break;
+	}
+	pthread_mutex_unlock(&opened_lock);
+}
 
 static void free_list(struct ibv_device ***list)
 {
@@ -151,7 +210,7 @@ static struct gs_error *open_device(struct ibv_device *device, uint8_t port,
 	const char *name = ibv_get_device_name(device), *state = "unknown";
 	bool up = false;
 
-	card->context = ibv_open_device(device);
+	card->context = shared_get(device);
 	if (!card->context)
 		return gs_error_errno(GS_ERROR_OTHER, errno, "RDMA device %s: cannot open", name);
 	if (ibv_query_device(card->context, &card->attr))
@@ -171,6 +230,18 @@ static struct gs_error *open_device(struct ibv_device *device, uint8_t port,
 			"interface, and 'rdma link'",
 			name, state);
 	snprintf(card->name, sizeof(card->name), "%s/%u", name, card->port);
+	return read_gids(card);
+}
+
+struct gs_error *verbs_card_refresh(struct verbs_card *card)
+{
+	const char *state = "unknown";
+
+	if (!try_port(card, card->port, &state))
+		return gs_error_create(GS_ERROR_OTHER,
+				       "%s: the port is down (%s); look at its cable and its "
+				       "network interface",
+				       card->name, state);
 	return read_gids(card);
 }
 
@@ -220,7 +291,7 @@ struct gs_error *verbs_card_open(const char *name, struct verbs_card *ret)
 void verbs_card_close(struct verbs_card *card)
 {
 	if (card->context)
-		ibv_close_device(card->context);
+		shared_put(card->context);
 	*card = (struct verbs_card){};
 }
 

@@ -21,6 +21,8 @@ struct verbs_card {
 
 // @name: "mlx5_0" or "mlx5_0/1"; NULL: the first port that is up.
 struct gs_error *verbs_card_open(const char *name, struct verbs_card *ret);
+// What the port is now: its addresses come and go.
+struct gs_error *verbs_card_refresh(struct verbs_card *card);
 // A card of which only zeros are known is allowed.
 void verbs_card_close(struct verbs_card *card);
 

@@ -192,11 +192,10 @@ static size_t choose_pairs(const struct verbs_card *card, const struct verbs_end
 	return count;
 }
 
-static struct gs_error *connect_session(const struct fabric_server *server,
+static struct gs_error *connect_session(const struct verbs_card *card,
 					struct fabric_session *session,
 					const struct verbs_end *remote, struct verbs_reply *reply)
 {
-	const struct verbs_card *card = &server->card;
 	uint32_t served = (uint32_t)card->attr.max_qp_rd_atom;
 	struct gs_error *err = NULL;
 	struct pair pairs[TRIES];
@@ -249,8 +248,10 @@ static struct gs_error *attach(struct fabric_server *server, uint64_t slot, uint
 		.size = server->mailbox.size,
 		.slot_offset = slot,
 		.slot_size = slot_size,
-		.end = { .lid = server->card.port_attr.lid, .gid_count = 1 },
+		.end = { .gid_count = 1 },
 	};
+	// Several monitors may come at a time.
+	struct verbs_card card = server->card;
 	struct verbs_end remote;
 
 	if (slot_size == 0 || slot > server->mailbox.size ||
@@ -260,15 +261,18 @@ static struct gs_error *attach(struct fabric_server *server, uint64_t slot, uint
 	struct gs_error *err = verbs_offer_read(offer, &remote);
 
 	if (!err)
+		err = verbs_card_refresh(&card);
+	if (!err)
 		err = verbs_random_psn(&answer.end.psn);
 	if (!err)
 		err = create_session(server, slot, slot_size, &session);
 	if (!err)
-		err = connect_session(server, session, &remote, &answer);
+		err = connect_session(&card, session, &remote, &answer);
 	if (err)
 		return err;
 	answer.end.qpn = session->qp->qp_num;
-	answer.end.mtu = verbs_card_mtu(&server->card);
+	answer.end.lid = card.port_attr.lid;
+	answer.end.mtu = verbs_card_mtu(&card);
 	answer.rkey = session->mailbox->rkey;
 	answer.slot_rkey = session->slot->rkey;
 	err = verbs_reply_write(&answer, reply);
