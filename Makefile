@@ -21,6 +21,7 @@ check-full: deps-full
 bench: deps-full all
 	BUILD=$(BUILD) bench/run
 	BUILD=$(BUILD) bench/full-pass
+	BUILD=$(BUILD) bench/rdma
 
 install: all
 	meson configure $(BUILD) --prefix $(PREFIX)
