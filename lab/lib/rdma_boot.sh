@@ -8,6 +8,7 @@ rdma_boot_help()
 
 	Boot A, B and C, and wait until all answer and B and C have each an RDMA device rxe0.
 	  --kernel 5.10|6.1|6.12|6.18|7.2   A's kernel, as of lab/guest boot; default 6.1
+	  --card-kernel VERSION             that of B and C, of Debian's generic flavour; default 6.1
 	  --ram 512M                        A's memory, up to 2G; B has it whole as /dev/dax0.0
 	  --monitor-ram 1536M               C's memory, of which half is /tmp
 	  --procs N                         A has N sleeping processes more
@@ -18,12 +19,11 @@ rdma_boot_help()
 	  --timeout SECONDS                 end the guests after that long; default 1800
 	  --wait SECONDS                    how long the boot may take; default 180
 
-	B and C run Debian's generic 6.1, since the cloud flavour has no RDMA. Their network is a pair of Unix sockets between
+	B and C run Debian's generic flavour, since cloud has no RDMA. Their network is a pair of Unix sockets between
 	their QEMUs. The guests are ordinary guests of lab/guest, named SET-a, SET-b and SET-c.
 	END
 }
 
-rdma_kernel="6.1 generic"
 # B's own memory lies below 512 MiB, A's begins at 4 GiB.
 rdma_card_ram=512M
 rdma_card_append='nokaslr memmap=%s%%0x100000000-1+0xefffffff'
@@ -58,8 +58,7 @@ rdma_boot_member()
 {
 	local member=$1 kernel_dir ram_a append='' memory=() boot_why='' boot_pid size address
 
-	# shellcheck disable=SC2086 # version and flavour
-	kernel_dir=$(kernel_fetch $rdma_kernel)
+	kernel_dir=$(kernel_fetch "$set_card_kernel" generic)
 	guest_name "$set-a"
 	ram_a=$ram
 	guest_name "$set-$member"
@@ -82,7 +81,7 @@ rdma_boot_member()
 		size=$set_monitor_ram
 		memory=(-machine q35 -m "$size")
 	fi
-	printf '%s\n' "kernel=${rdma_kernel/ /-}" "image=$kernel_dir/vmlinuz" "ram=$size" smp=1 \
+	printf '%s\n' "kernel=$set_card_kernel-generic" "image=$kernel_dir/vmlinuz" "ram=$size" smp=1 \
 		"cpu=$boot_default_cpu" procs=0 "timeout=$set_timeout" >"$dir/config"
 	rdma_network "$member"
 	boot_options
@@ -133,7 +132,7 @@ rdma_boot_all()
 
 rdma_boot_main()
 {
-	local set_kernel=6.1 set_ram=512M set_monitor_ram=1536M set_procs=0 set_append='' set_timeout=1800 set_wait=180
+	local set_kernel=6.1 set_card_kernel=6.1 set_ram=512M set_monitor_ram=1536M set_procs=0 set_append='' set_timeout=1800 set_wait=180
 	local build='' programs=() started=$EPOCHREALTIME took kernel_dir
 
 	rdma_name "${1:-}"
@@ -143,6 +142,7 @@ rdma_boot_main()
 		[ $# -ge 2 ] || usage_error "boot: $1 wants a value; see 'lab/rdma boot --help'"
 		case $1 in
 		--kernel) set_kernel=$2 ;;
+		--card-kernel) set_card_kernel=$2 ;;
 		--ram) set_ram=$2 ;;
 		--monitor-ram) set_monitor_ram=$2 ;;
 		--procs) set_procs=$2 ;;
@@ -169,10 +169,9 @@ rdma_boot_main()
 	flock -n 9 || die "$set: another command boots it right now"
 	[ ! -d "$set_dir" ] || die "$set: is there already; 'lab/rdma stop $set' ends it"
 	mkdir -p "$set_dir"
-	# shellcheck disable=SC2086 # version and flavour
-	kernel_dir=$(kernel_fetch $rdma_kernel)
+	kernel_dir=$(kernel_fetch "$set_card_kernel" generic)
 	rdma_initramfs "$kernel_dir" "$build" "$set_dir/initramfs.cpio" "${programs[@]}"
-	declare -p set_ram set_monitor_ram set_timeout set_wait >"$set_dir/options"
+	declare -p set_card_kernel set_ram set_monitor_ram set_timeout set_wait >"$set_dir/options"
 	if ! rdma_boot_all; then
 		rdma_stop_set
 		die "$set: did not come up; see above"

@@ -29,8 +29,7 @@ rdma_pack_build()
 
 	mkdir -p "$root/gpusentinel/detectors"
 	cp "$build"/detectors/{*.so,log.rules} "$root/gpusentinel/detectors/"
-	for program in src/cli/gpusentinel src/grass/grass; do
-		[ -x "$build/$program" ] || continue
+	for program in src/cli/gpusentinel $(cd "$build" && find src -maxdepth 2 -type f -name grass); do
 		mkdir -p "$root/gpusentinel/$(dirname "$program")"
 		strip -o "$root/gpusentinel/$program" "$build/$program"
 		ln -s "/gpusentinel/$program" "$root/bin/$(basename "$program")"
