@@ -62,7 +62,7 @@ static struct gs_error *read_state(struct mailbox_client *client, struct gs_moni
 }
 
 // Numbers go on behind those of who spoke as this monitor before, and what it left under way comes first.
-static struct gs_error *synchronise(struct mailbox_client *client)
+struct gs_error *mailbox_client_synchronise(struct mailbox_client *client)
 {
 	uint64_t since = now_ns();
 
@@ -116,7 +116,7 @@ struct gs_error *mailbox_client_create(struct mailbox_reader *reader, mailbox_wr
 		client->nonce = now_ns();
 	client->answer = malloc(client->answer_size);
 
-	struct gs_error *err = client->answer ? synchronise(client) : &gs_enomem;
+	struct gs_error *err = client->answer ? mailbox_client_synchronise(client) : &gs_enomem;
 
 	if (err) {
 		mailbox_client_destroy(client);

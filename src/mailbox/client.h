@@ -47,6 +47,9 @@ void mailbox_client_destroy(struct mailbox_client *client);
 // How long the following wait for an answer; at first five seconds.
 void mailbox_client_set_timeout(struct mailbox_client *client, uint64_t ns);
 
+// After an answer that did not come in time: wait for what is under way, so that the next request finds its place free.
+struct gs_error *mailbox_client_synchronise(struct mailbox_client *client);
+
 // Send a request and wait for its answer, of @answer_size bytes unless it was refused. Errors are GS_ERROR_OTHER: no answer,
 // refused, damaged.
 struct gs_error *mailbox_client_ping(struct mailbox_client *client, struct gs_ping_answer *ret);

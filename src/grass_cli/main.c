@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grass_cli/grass.h"
+#include "util/array.h"
+
+static const struct cli_command commands[] = {
+	{ "ping", cmd_ping, "is there anybody: round trips of heartbeats" },
+	{ "watch", cmd_watch, "many hosts: who is dead, who is silent, what is found" },
+	{ "findings", cmd_findings, "what the host's detectors have found" },
+	{ "detectors", cmd_detectors, "what the host's detectors do" },
+	{ "ps", cmd_ps, "the processes" },
+	{ "mem", cmd_mem, "memory use, as /proc/meminfo shows it" },
+	{ "dmesg", cmd_dmesg, "the kernel log" },
+	{ "read", cmd_read, "a range of physical or virtual memory" },
+	{ "dump", cmd_memory_dump, "write the memory into an ELF vmcore" },
+	{ "keys", cmd_keys, "make an authority, and certificates of hosts and monitors" },
+};
+
+static const struct cli_program program = {
+	.name = "grass",
+	.usage = { "grass ", " HOST" },
+	.example = { "grass ", " web1" },
+	.commands = commands,
+	.command_count = ARRAY_SIZE(commands),
+	.help = "Usage: grass COMMAND HOST... [OPTION]...\n"
+		"Watch hosts from afar, alive or dead: HOST is NAME[@ADDRESS][:PORT].\n"
+		"\n"
+		"%s"
+		"\n"
+		"  -H, --hosts FILE     names hosts, one a line; '#' begins a comment\n"
+		"  --keys DIR, --as NAME  where ca.crt, NAME.crt and NAME.key of this monitor lie\n"
+		"  --fabric verbs|shm, --device NIC   how memory is reached\n"
+		"  --timeout SECONDS    for each answer; 5 if not given\n"
+		"  --json               output for programs\n"
+		"\n"
+		"'grass COMMAND --help' tells more, 'man grass' everything.\n",
+	.short_options = grass_short_options,
+	.long_options = grass_long_options,
+	.set_option = grass_set_option,
+	.operand = grass_operand,
+	.run_once = grass_run_once,
+};
+
+int main(int argc, char **argv)
+{
+	struct grass grass = {
+		.cli.program = &program,
+		.options = {
+			.fabric = &fabric_verbs_link,
+			.timeout_ns = UINT64_C(5000000000),
+		},
+	};
+	int code = cli_main(&grass.cli, argc, argv);
+
+	grass_deinit(&grass);
+	return code;
+}
