@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/interrupt.h"
 #include "cli/json.h"
 #include "cli/options.h"
 #include "cli/session.h"
@@ -24,14 +24,6 @@ static const char help[] =
 	"\n"
 	"  gpusentinel -t qemu:web dump -o web.vmcore\n"
 	"  gpusentinel -t core:web.vmcore ps\n";
-
-static volatile bool stopped;
-
-static void stop(int signal)
-{
-	(void)signal;
-	stopped = true;
-}
 
 static void print_result(const char *path, const struct vmcore_result *result, bool json)
 {
@@ -86,14 +78,9 @@ struct gs_error *cmd_dump(struct cli *cli, int argc, char **argv)
 	if (err)
 		return err;
 
-	// Without SA_RESTART, so that a write that waits returns.
-	struct sigaction action = { .sa_handler = stop };
 	struct vmcore_result result;
 
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGHUP, &action, NULL);
-	err = vmcore_write(cli->kernel, path, force, &stopped, &result);
+	err = vmcore_write(cli->kernel, path, force, interrupt_catch(), &result);
 	if (!err)
 		print_result(path, &result, cli->json);
 	return err;

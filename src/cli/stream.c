@@ -115,10 +115,12 @@ static void print_text(const struct stream *stream, const struct gs_record *reco
 		word = "METRIC";
 	text_wall(wall, record->wall_ns);
 	if (stream->colour && record->kind == GS_RECORD_FINDING)
-		printf("%s %s%-8s\033[0m %s: ", wall, severity->colour, word,
-		       record->detector_name);
+		printf("%s %s%-8s\033[0m ", wall, severity->colour, word);
 	else
-		printf("%s %-8s %s: ", wall, word, record->detector_name);
+		printf("%s %-8s ", wall, word);
+	if (stream->host)
+		printf("%s ", stream->host);
+	printf("%s: ", record->detector_name);
 	print_message(stream, record, before);
 	if (record->kind == GS_RECORD_METRIC && record->count)
 		printf(" %s", gs_record_item_text(record, 0));
@@ -148,10 +150,15 @@ static struct json_object *values_of(const struct gs_record *record, size_t firs
 	return values;
 }
 
-static void print_json(const struct gs_record *record, const struct gs_condition *before)
+static void print_json(const struct stream *stream, const struct gs_record *record,
+		       const struct gs_condition *before)
 {
 	struct json_object *object = json_object_new_object();
 
+	if (stream->host)
+		json_add_string(object, "host", stream->host);
+	if (stream->number)
+		json_add_number(object, "number", *stream->number);
 	add_time(object, record->wall_ns);
 	json_add_string(object, "detector", record->detector_name);
 	json_add_number(object, "run", record->run);
@@ -268,7 +275,7 @@ static void print_record(struct stream *stream, const struct gs_record *record)
 	const struct gs_condition *before = gs_conditions_note(stream->conditions, record);
 
 	if (stream->json)
-		print_json(record, before);
+		print_json(stream, record, before);
 	else
 		print_text(stream, record, before);
 }

@@ -13,6 +13,10 @@
 #include "cli/rules.h"
 
 struct stream {
+	/** Which host the records are of, for programs that watch several; NULL: it goes without saying. */
+	const char *host;
+	/** What a reader may go on from: the number of the record in its ring; NULL: there is none. */
+	const uint64_t *number;
 	/** Lines of JSON rather than of text. */
 	bool json;
 	/** Which records beside findings. */
