@@ -119,9 +119,9 @@ static bool is_used(const struct gs_mailbox_detector *row)
 static struct gs_error *show(const struct host *host, bool json)
 {
 	static const struct table_column columns[] = {
-		{ "DETECTOR", false }, { "STATE", false },   { "PERIOD/ms", true },
-		{ "RUNS", true },      { "LAST/ms", true },  { "MAX/ms", true },
-		{ "FAULTS", true },    { "LOST", true },     { "EARLY", true },
+		{ "DETECTOR", false }, { "STATE", false },  { "PERIOD/ms", true },
+		{ "RUNS", true },      { "LAST/ms", true }, { "MAX/ms", true },
+		{ "FAULTS", true },    { "LOST", true },    { "EARLY", true },
 	};
 	_cleanup_table_ struct table table = {
 		.columns = columns,
@@ -157,6 +157,7 @@ struct gs_error *cmd_detectors(struct cli *cli, int argc, char **argv)
 {
 	struct cli_parser parser = { cli, argc, argv, .help = help };
 	_cleanup_host_ struct host host = {};
+	// Its operand is the host.
 	struct gs_error *err = cli_getopt_none(&parser);
 
 	if (err || parser.done)

@@ -94,8 +94,7 @@ static void print_silence(const struct ping *ping, const char *why)
 static struct gs_error *ask(struct ping *ping, struct gs_mailbox_heartbeat *beat,
 			    struct gs_ping_answer *pong, uint64_t *took_ret)
 {
-	struct gs_error *err =
-		ping->owed ? mailbox_client_synchronise(ping->host.client) : NULL;
+	struct gs_error *err = ping->owed ? mailbox_client_synchronise(ping->host.client) : NULL;
 
 	if (err)
 		return err;

@@ -104,10 +104,10 @@ struct gs_error *hosts_add(struct hosts *hosts, const struct host_address *host)
 	const struct host_address *same = hosts_find(hosts, host->name);
 
 	if (same && (strcmp(same->address, host->address) != 0 || same->port != host->port))
-		return gs_error_create(GS_ERROR_USAGE,
-				       "two hosts are called '%s': at %s, port %u, and at %s, port %u",
-				       host->name, same->address, same->port, host->address,
-				       host->port);
+		return gs_error_create(
+			GS_ERROR_USAGE,
+			"two hosts are called '%s': at %s, port %u, and at %s, port %u", host->name,
+			same->address, same->port, host->address, host->port);
 	if (!same && !gs_array_push(hosts->list, hosts->count, hosts->capacity, *host))
 		return &gs_enomem;
 	return NULL;
@@ -166,8 +166,8 @@ struct gs_error *hosts_load(struct hosts *hosts, const char *path)
 		return gs_error_errno(GS_ERROR_USAGE, errno, "%s", path);
 	do {
 		if (size == FILE_MAX)
-			return gs_error_create(GS_ERROR_USAGE, "%s is too large for a list of hosts",
-					       path);
+			return gs_error_create(GS_ERROR_USAGE,
+					       "%s is too large for a list of hosts", path);
 		capacity = capacity ? 2 * capacity : 4096;
 
 		char *more = realloc(text, capacity);

@@ -4,7 +4,6 @@
 
 static const struct cli_command commands[] = {
 	{ "ping", cmd_ping, "is there anybody: round trips of heartbeats" },
-	{ "watch", cmd_watch, "many hosts: who is dead, who is silent, what is found" },
 	{ "findings", cmd_findings, "what the host's detectors have found" },
 	{ "detectors", cmd_detectors, "what the host's detectors do" },
 	{ "ps", cmd_ps, "the processes" },
@@ -44,10 +43,7 @@ int main(int argc, char **argv)
 {
 	struct grass grass = {
 		.cli.program = &program,
-		.options = {
-			.fabric = &fabric_verbs_link,
-			.timeout_ns = UINT64_C(5000000000),
-		},
+		.options.timeout_ns = UINT64_C(5000000000),
 	};
 	int code = cli_main(&grass.cli, argc, argv);
 

@@ -33,8 +33,6 @@ const struct option grass_long_options[] = {
 	{},
 };
 
-static const struct fabric_link_ops *const fabrics[] = { &fabric_verbs_link, &fabric_shm_link };
-
 struct grass *grass_of(struct cli *cli)
 {
 	return (struct grass *)((char *)cli - offsetof(struct grass, cli));
@@ -51,13 +49,13 @@ void grass_deinit(struct grass *grass)
 
 static struct gs_error *set_fabric(struct grass *grass, const char *name)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(fabrics); i++) {
-		if (!strcmp(fabrics[i]->name, name)) {
-			grass->options.fabric = fabrics[i];
-			return NULL;
-		}
-	}
-	return gs_error_create(GS_ERROR_USAGE, "--fabric takes verbs or shm, not '%s'", name);
+	grass->options.fabric = fabric_link_named(name);
+	if (grass->options.fabric)
+		return NULL;
+	return gs_error_create(GS_ERROR_USAGE,
+			       "there is no fabric '%s'; verbs is RDMA, shm is for "
+			       "hosts that are watched on this machine",
+			       name);
 }
 
 struct gs_error *grass_seconds(const char *what, const char *text, uint64_t *ret)
@@ -163,7 +161,8 @@ static struct gs_error *find_monitor(const char *keys, char **ret)
 	}
 	if (!found)
 		return gs_error_create(GS_ERROR_USAGE,
-				       "%s has no monitor's certificate; grass keys makes one", keys);
+				       "%s has no monitor's certificate; grass keys makes one",
+				       keys);
 	*ret = no_cleanup_ptr(found);
 	return NULL;
 }
@@ -182,6 +181,8 @@ struct gs_error *grass_prepare(struct grass *grass)
 	_cleanup_free_ char *found = NULL;
 	struct gs_error *err = grass->as ? NULL : find_monitor(keys, &found);
 
+	if (!err && !grass->options.fabric)
+		err = set_fabric(grass, "verbs");
 	if (err)
 		return err;
 

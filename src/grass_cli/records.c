@@ -55,8 +55,7 @@ struct gs_error *records_take(void *arg, const struct gs_mailbox_entry *entry, c
 	struct decode_run run = {
 		.fat = row->fat,
 		.detector_name = row->name,
-		.wall_offset_ns =
-			(uint64_t)mailbox_reader_header(records->reader)->wall_offset_ns,
+		.wall_offset_ns = (uint64_t)mailbox_reader_header(records->reader)->wall_offset_ns,
 		.symbolize = records->symbolize,
 		.symbolize_arg = records->symbolize_arg,
 		.fn = records->fn,

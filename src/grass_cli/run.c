@@ -94,7 +94,8 @@ static struct gs_error *collect(struct host *host, struct collector *collector,
 }
 
 // What the run did not see, by what the row counted since @before.
-static struct gs_error *incomplete(const struct host *host, const struct gs_mailbox_detector *before,
+static struct gs_error *incomplete(const struct host *host,
+				   const struct gs_mailbox_detector *before,
 				   const struct gs_mailbox_detector *after, const struct rows *rows)
 {
 	const char *name = after->name, *at = host->address->name;
