@@ -79,7 +79,7 @@ const struct fabric_server_ops fabric_shm_server = {
 };
 
 struct fabric_link {
-	uint8_t *memory;
+	int fd;
 	uint64_t size, slot, slot_size;
 };
 
@@ -91,33 +91,42 @@ static struct gs_error *link_open(const char *device, struct json_object *offer,
 		return gs_error_create(GS_ERROR_USAGE, "the fabric shm has no devices, so no '%s'",
 				       device);
 	*ret = calloc(1, sizeof(**ret));
-	return *ret ? NULL : &gs_enomem;
+	if (!*ret)
+		return &gs_enomem;
+	(*ret)->fd = -1;
+	return NULL;
 }
 
-static struct gs_error *map(struct fabric_link *link, uint64_t pid, uint64_t fd)
+// A reply may name any process and file: what cannot be a mailbox is not opened, or not kept. That it is this host's one shows
+// when its header is read, before anything is written.
+static struct gs_error *open_memory(struct fabric_link *link, uint64_t pid, uint64_t fd)
 {
-	char path[64];
+	static const char memfd[] = "/memfd:";
+	char path[64], name[sizeof(memfd) - 1];
 	struct stat status;
 
 	snprintf(path, sizeof(path), "/proc/%" PRIu64 "/fd/%" PRIu64, pid, fd);
 
-	_cleanup_close_ int file = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	ssize_t length = readlink(path, name, sizeof(name));
+	bool is_memfd = length == sizeof(name) && !memcmp(name, memfd, sizeof(name));
+	_cleanup_close_ int file = length < 0 || is_memfd
+					   ? open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+					   : -1;
 
+	if (length >= 0 && !is_memfd)
+		return gs_error_create(GS_ERROR_OTHER, "%s is no mailbox", path);
 	if (file < 0)
 		return gs_error_errno(GS_ERROR_OTHER, errno,
 				      "%s: the fabric shm wants a host on this machine, and its "
 				      "user",
 				      path);
-	if (fstat(file, &status) || !S_ISREG(status.st_mode) || status.st_size < 0 ||
+	// Whatever lay there a moment ago: a file without a name that can be sealed.
+	if (fstat(file, &status) || !S_ISREG(status.st_mode) || status.st_nlink ||
+	    fcntl(file, F_GET_SEALS) < 0 || status.st_size < 0 ||
 	    (uint64_t)status.st_size != link->size)
 		return gs_error_create(GS_ERROR_OTHER, "%s is no mailbox of %" PRIu64 " bytes",
 				       path, link->size);
-
-	void *memory = mmap(NULL, link->size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-
-	if (memory == MAP_FAILED)
-		return gs_error_errno(GS_ERROR_OTHER, errno, "%s", path);
-	link->memory = memory;
+	link->fd = no_cleanup_fd(file);
 	return NULL;
 }
 
@@ -132,15 +141,15 @@ static struct gs_error *link_connect(struct fabric_link *link, struct json_objec
 	    !message_number(reply, "slot_size", link->size - link->slot, &link->slot_size) ||
 	    !link->size)
 		return gs_error_create(GS_ERROR_OTHER, "the host's reply is no fabric shm's");
-	return map(link, pid, fd);
+	return open_memory(link, pid, fd);
 }
 
 static void link_close(struct fabric_link *link)
 {
 	if (!link)
 		return;
-	if (link->memory)
-		munmap(link->memory, link->size);
+	if (link->fd >= 0)
+		close(link->fd);
 	free(link);
 }
 
@@ -156,16 +165,26 @@ static struct gs_error *outside(uint64_t offset, uint64_t size)
 			       size, offset);
 }
 
+// Not through a mapping: its owner could cut the file short, which would kill this process.
 static struct gs_error *link_read(struct fabric_link *link, const struct fabric_piece *pieces,
 				  size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (!inside(pieces[i].offset, pieces[i].size, 0, link->size))
-			return outside(pieces[i].offset, pieces[i].size);
-		// What was written by another thread before is seen behind this.
-		__atomic_thread_fence(__ATOMIC_ACQUIRE);
-		memcpy(pieces[i].buf, link->memory + pieces[i].offset, pieces[i].size);
-		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		const struct fabric_piece *piece = &pieces[i];
+
+		if (!inside(piece->offset, piece->size, 0, link->size))
+			return outside(piece->offset, piece->size);
+		for (size_t done = 0; done < piece->size;) {
+			ssize_t n = pread(link->fd, (char *)piece->buf + done, piece->size - done,
+					  (off_t)(piece->offset + done));
+
+			if (n < 0 && errno == EINTR)
+				continue;
+			if (n <= 0)
+				return gs_error_errno(GS_ERROR_OTHER, n ? errno : ESTALE,
+						      "cannot read the mailbox");
+			done += (size_t)n;
+		}
 	}
 	return NULL;
 }
@@ -173,16 +192,24 @@ static struct gs_error *link_read(struct fabric_link *link, const struct fabric_
 static struct gs_error *link_write(struct fabric_link *link, uint64_t offset, const void *buf,
 				   size_t size)
 {
+	struct stat status;
+
 	if (!inside(offset, size, link->slot, link->slot_size))
 		return outside(offset, size);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
-	// A single word is a flag, and comes in one piece.
-	if (size == sizeof(uint64_t))
-		__atomic_store_n((uint64_t *)(link->memory + offset), *(const uint64_t *)buf,
-				 __ATOMIC_RELEASE);
-	else
-		memcpy(link->memory + offset, buf, size);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	// A file that was cut short must not grow again.
+	if (fstat(link->fd, &status) || (uint64_t)status.st_size != link->size)
+		return gs_error_create(GS_ERROR_OTHER, "the mailbox has another size now");
+	for (size_t done = 0; done < size;) {
+		ssize_t n = pwrite(link->fd, (const char *)buf + done, size - done,
+				   (off_t)(offset + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return gs_error_errno(GS_ERROR_OTHER, n ? errno : ESTALE,
+					      "cannot write the mailbox");
+		done += (size_t)n;
+	}
 	return NULL;
 }
 
