@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mailbox/client.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/random.h>
@@ -27,7 +28,6 @@ struct mailbox_client {
 	uint64_t timeout_ns;
 	// Number of the next request.
 	uint64_t next;
-	uint64_t nonce;
 	// Room for an answer.
 	uint64_t *answer;
 	size_t answer_size;
@@ -112,8 +112,6 @@ struct gs_error *mailbox_client_create(struct mailbox_reader *reader, mailbox_wr
 		.answer_size = gs_answer_stride(
 			gs_monitor_share(&header->results, header->monitor_count, GS_MAILBOX_SLOT)),
 	};
-	if (getrandom(&client->nonce, sizeof(client->nonce), 0) < 0)
-		client->nonce = now_ns();
 	client->answer = malloc(client->answer_size);
 
 	struct gs_error *err = client->answer ? mailbox_client_synchronise(client) : &gs_enomem;
@@ -143,7 +141,9 @@ static struct gs_error *send(struct mailbox_client *client, struct gs_request *r
 {
 	uint64_t offset = mailbox_request_offset(client->header, client->monitor, client->next);
 
-	request->nonce = ++client->nonce;
+	// Nobody can have made an answer to this one before.
+	if (getrandom(&request->nonce, sizeof(request->nonce), 0) != sizeof(request->nonce))
+		return gs_error_errno(GS_ERROR_OTHER, errno, "no random number");
 	mailbox_seal_request(client->header, request, size, client->monitor, client->next);
 
 	struct gs_error *err =
