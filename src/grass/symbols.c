@@ -16,6 +16,8 @@ struct symbol {
 	// Of a module; 0: a symbol of the kernel, which reaches to the next one.
 	uint64_t size;
 	const char *name;
+	// Which of the kernel's symbols it is.
+	size_t order;
 };
 
 struct symbols {
@@ -37,19 +39,30 @@ static int by_address(const void *a, const void *b)
 {
 	const struct symbol *x = a, *y = b;
 
-	return (x->address > y->address) - (x->address < y->address);
+	if (x->address != y->address)
+		return x->address > y->address ? 1 : -1;
+	return (x->order > y->order) - (x->order < y->order);
 }
 
 static bool collect(void *arg, const char *name, char type, uint64_t address)
 {
 	struct text *text = arg;
-	struct symbol symbol = { .address = address, .name = strdup(name) };
+	struct symbol symbol = {
+		.address = address,
+		.name = strdup(name),
+		.order = text->count,
+	};
 
 	(void)type;
 	// Per-CPU variables have no address.
-	if (address >> 63 == 0) {
+	if (address >> 63 == 0 || !*name) {
 		free((char *)symbol.name);
 		return true;
+	}
+	// The kernel's memory may hold anything; a line is one name.
+	for (char *p = (char *)symbol.name; p && *p; p++) {
+		if (*p <= ' ' || *p > '~')
+			*p = '?';
 	}
 	if (!symbol.name || !gs_array_push(text->list, text->count, text->capacity, symbol)) {
 		free((char *)symbol.name);
@@ -71,8 +84,10 @@ static struct gs_error *collect_all(struct gs_kernel *kernel, struct text *text)
 	for (size_t i = 0; i < count && !text->failed; i++) {
 		if (!modules[i].text_size)
 			continue;
+		size_t before = text->count;
+
 		collect(text, modules[i].name, 'm', modules[i].text);
-		if (!text->failed)
+		if (text->count > before)
 			text->list[text->count - 1].size = modules[i].text_size;
 	}
 	return text->failed ? &gs_enomem : NULL;
@@ -87,6 +102,9 @@ static struct gs_error *write_text(struct text *text)
 	for (size_t i = 0; i < text->count; i++) {
 		const struct symbol *s = &text->list[i];
 
+		// Of those that share an address the kernel prints the first.
+		if (i && s->address == s[-1].address)
+			continue;
 		if (s->size)
 			fprintf(text->file, "%" PRIx64 " %" PRIx64 " %s\n", s->address, s->size,
 				s->name);
@@ -226,5 +244,5 @@ void symbols_name(const struct symbols *symbols, uint64_t address, char *buf, si
 			return;
 		}
 	}
-	snprintf(buf, len, "0x%016" PRIx64, address);
+	snprintf(buf, len, "0x%" PRIx64, address);
 }
