@@ -343,6 +343,10 @@ static bool shake(struct grass_server *server, struct connection *c)
 		return may_go_on(server, c, result);
 	c->shaken = true;
 	c->wants = POLLIN;
+	if (!tls_peer_is(c->ssl, false)) {
+		say(server, "%s: its certificate is no monitor's", c->peer);
+		return false;
+	}
 	if (!tls_peer_name(c->ssl, c->name, sizeof(c->name))) {
 		say(server, "%s: its certificate has no proper name", c->peer);
 		return false;

@@ -180,7 +180,10 @@ static struct gs_error *shake(struct grass_session *session, const struct grass_
 		ERR_clear_error();
 		result = SSL_connect(session->ssl);
 		if (result == 1)
-			return NULL;
+			return tls_peer_is(session->ssl, true)
+				       ? NULL
+				       : gs_error_create(GS_ERROR_OTHER,
+							 "its certificate is no host's");
 		err = wait_for(session, result, deadline, "no secure connection");
 		if (err)
 			return err;

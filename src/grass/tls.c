@@ -73,6 +73,15 @@ struct gs_error *tls_context(const struct grass_identity *identity, bool server,
 	return NULL;
 }
 
+bool tls_peer_is(const SSL *ssl, bool server)
+{
+	X509 *certificate = SSL_get0_peer_certificate(ssl);
+	uint32_t usage = certificate ? X509_get_extended_key_usage(certificate) : 0;
+
+	// All bits: there is no such extension.
+	return usage != UINT32_MAX && usage & (server ? XKU_SSL_SERVER : XKU_SSL_CLIENT);
+}
+
 bool tls_peer_name(const SSL *ssl, char *buf, size_t len)
 {
 	X509 *certificate = SSL_get1_peer_certificate(ssl);
