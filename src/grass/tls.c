@@ -30,8 +30,14 @@ const char *tls_reason(const SSL *ssl, char *buf, size_t len)
 
 static struct gs_error *failed(const char *what, const char *file)
 {
+	unsigned long first = ERR_peek_error();
 	char reason[256];
 
+	// What the system said comes first, and only then that it said something.
+	if (ERR_SYSTEM_ERROR(first)) {
+		ERR_clear_error();
+		return gs_error_errno(GS_ERROR_OTHER, ERR_GET_REASON(first), "%s: %s", file, what);
+	}
 	return gs_error_create(GS_ERROR_OTHER, "%s: %s: %s; `grass keys` makes them", file, what,
 			       tls_reason(NULL, reason, sizeof(reason)));
 }

@@ -155,7 +155,7 @@ class Serve(unittest.TestCase):
         self.assertRegex(err, r"(?m)^processes: \d+ runs, ")
 
     def test_a_host_with_other_keys_does_not_begin(self):
-        self.refused("/nowhere/ca.crt", keys="/nowhere")
+        self.refused("/nowhere/ca.crt: no certificate of an authority: No such file", keys="/nowhere")
         self.refused("absent.crt", "--name", "absent")
         shutil.copy(os.path.join(self.keys, "noc.key"), os.path.join(self.keys, "host.key"))
         self.refused("no key of this certificate")
