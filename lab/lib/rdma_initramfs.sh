@@ -2,8 +2,9 @@
 # shellcheck shell=bash
 # What the card and the monitor have beside a guest's user space: RDMA, and the project's programs.
 
-# Soft-RoCE over virtio; what it asks for by name at run time; the network that fails; A's memory as a device.
-rdma_modules="virtio_net rdma_rxe crc32_generic crc32-pclmul sch_netem dax_hmem device_dax"
+# Soft-RoCE over virtio, with verbs for programs, on which newer rdma_rxe does not depend; what it asks for by name
+# at run time; the network that fails; A's memory as a device.
+rdma_modules="virtio_net ib_uverbs rdma_rxe crc32_generic crc32-pclmul sch_netem dax_hmem device_dax"
 
 # Debian's programs, and where libibverbs looks for its drivers.
 rdma_tools="rdma tc ib_read_lat ib_write_lat ib_read_bw"

@@ -289,6 +289,32 @@ static void bad_offers_are_refused(void)
 	exchange_leave(&monitor);
 }
 
+// Soft-RoCE has no way to register what a GPU exports.
+static void gpu_memory_is_not_for_every_nic(void)
+{
+	const struct gs_mailbox_export export = { .size = EXCHANGE_SIZE, .fd = 0 };
+	struct json_object *offer = json_object_new_object(), *reply = json_object_new_object();
+	struct fabric_session *session;
+	struct fabric_server *server;
+	struct fabric_link *link, *other;
+
+	exchange_must(fabric_verbs_server.open(NULL, &export, &server));
+	exchange_must(fabric_verbs_link.open(NULL, offer, &link));
+	must_fail(fabric_verbs_server.attach(server, EXCHANGE_SLOTS, EXCHANGE_SLOT, offer, reply,
+					     &session),
+		  GS_ERROR_OTHER, "GPU memory by dma-buf");
+	must_fail(fabric_verbs_server.attach(server, EXCHANGE_SIZE - 8, EXCHANGE_SLOT, offer, reply,
+					     &session),
+		  GS_ERROR_USAGE, "within the mailbox");
+	must_fail(fabric_verbs_link.read(link, NULL, 0), GS_ERROR_USAGE, "not connected");
+	must_fail(fabric_verbs_link.open("rxe1", offer, &other), GS_ERROR_USAGE, "there are: rxe0");
+	must_fail(fabric_verbs_link.open("rxe0/2", offer, &other), GS_ERROR_USAGE, "no port 2");
+	fabric_verbs_link.close(link);
+	fabric_verbs_server.close(server);
+	json_object_put(offer);
+	json_object_put(reply);
+}
+
 static void other_end_dies(void)
 {
 	struct monitor monitor = exchange_enter(host, NULL, NULL);
@@ -323,6 +349,8 @@ static const struct {
 	{ "check", "detached monitors get at nothing", detached_monitors_get_at_nothing },
 	{ "check", "monitors come and go", monitors_come_and_go },
 	{ "check", "bad offers are refused", bad_offers_are_refused },
+	{ "check", "what a NIC cannot do, and which there are, is said",
+	  gpu_memory_is_not_for_every_nic },
 	{ "hold", "the other end's death is seen", other_end_dies },
 };
 
