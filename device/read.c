@@ -44,9 +44,11 @@ static inline unit load(uint64_t address)
 	return *(const volatile unit *)address;
 }
 
-// One lane's units of a page; all loads first, so that they are in flight together. Returns the strand's CRC.
+// One lane's units of a page; all loads first, so that they are in flight together. Returns the strand's CRC; adds the bits that
+// are set anywhere.
 static uint32_t copy_strand(const struct gs_crc32c *crc32c, uint64_t from, uint64_t to,
-			    uint32_t units, uint32_t lane, bool verify, uint32_t *torn)
+			    uint32_t units, uint32_t lane, bool verify, uint32_t *torn,
+			    uint64_t *bits)
 {
 	uint32_t crc = GS_CRC32C_START;
 	unit taken[EACH];
@@ -65,6 +67,7 @@ static uint32_t copy_strand(const struct gs_crc32c *crc32c, uint64_t from, uint6
 		if (k >= units)
 			continue;
 		*(volatile unit *)(to + k * GS_READ_UNIT) = taken[i];
+		*bits |= taken[i][0] | taken[i][1];
 		crc = gs_crc32c_word(crc32c, crc, taken[i][0]);
 		crc = gs_crc32c_word(crc32c, crc, taken[i][1]);
 	}
@@ -96,6 +99,7 @@ static void read_page(const struct gs_crc32c *crc32c, uint64_t from, uint64_t to
 		      bool verify, gs_word *ret)
 {
 	uint32_t check = 0, torn = 0, flags = 0;
+	uint64_t bits = 0;
 
 	// Units that are not aligned end a GPU's context.
 	if (LANES > 1 && from % GS_READ_UNIT)
@@ -103,10 +107,11 @@ static void read_page(const struct gs_crc32c *crc32c, uint64_t from, uint64_t to
 	if (from) {
 		for (uint32_t lane = my_lane(); lane < GS_READ_STRANDS; lane += LANES)
 			check += (2 * lane + 1) *
-				 copy_strand(crc32c, from, to, units, lane, verify, &torn);
+				 copy_strand(crc32c, from, to, units, lane, verify, &torn, &bits);
 		check = sum(check);
 		torn = sum(torn);
-		flags = GS_PAGE_VALID | (torn ? GS_PAGE_TORN : 0);
+		flags = GS_PAGE_VALID | (torn ? GS_PAGE_TORN : 0) |
+			(sum(bits != 0) ? 0 : GS_PAGE_ZERO);
 	} else {
 		clear_units(to, units);
 	}

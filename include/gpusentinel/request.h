@@ -147,6 +147,9 @@ struct gs_ping_answer {
 /** It changed while it was being read (GS_READ_F_VERIFY). */
 #define GS_PAGE_TORN 2
 
+/** All of its bytes, or of the part that was asked for, are 0: they need not be fetched. */
+#define GS_PAGE_ZERO 4
+
 /** What became of a page, or of the part of it that was asked for. */
 struct gs_read_page {
 	/** gs_read_check() of its bytes. */

@@ -17,6 +17,8 @@ enum {
 	CHUNKS = 4,
 	// A page whose check stays wrong this often is damaged.
 	TRIES = 10,
+	// Bytes of zeros between others that are fetched with them.
+	GAP = 8 * GS_READ_PAGE,
 };
 
 struct mailbox_client {
@@ -277,24 +279,57 @@ struct gs_error *mailbox_client_param(struct mailbox_client *client, uint32_t de
 	return err;
 }
 
+// Bytes of a page of an answer, of which @at are behind it.
+static uint64_t page_size(const struct gs_read_answer *answer, uint64_t at)
+{
+	uint64_t size = GS_READ_PAGE - (answer->address + at) % GS_READ_PAGE;
+
+	return size < answer->length - at ? size : answer->length - at;
+}
+
+// The data of an answer, as it is now. Pages of zeros stay where they are; short stretches of them are no reason for another
+// read.
+static struct gs_error *fetch_data(struct mailbox_client *client,
+				   const struct gs_read_answer *answer, uint8_t *data)
+{
+	uint64_t begin = 0, end = 0, at = 0;
+	struct gs_error *err = NULL;
+
+	for (uint32_t i = 0; i < answer->page_count && !err; i++) {
+		uint64_t size = page_size(answer, at);
+		uint32_t flags = answer->pages[i].flags;
+		bool zero = !(flags & GS_PAGE_VALID) || flags & GS_PAGE_ZERO;
+
+		if (!zero && end > begin && at - end > GAP) {
+			err = mailbox_read(client->reader, answer->data + begin, data + begin,
+					   end - begin);
+			begin = end = at;
+		}
+		if (!zero && end == begin)
+			begin = at;
+		if (!zero)
+			end = at + size;
+		at += size;
+	}
+	if (!err && end > begin)
+		err = mailbox_read(client->reader, answer->data + begin, data + begin, end - begin);
+	return err;
+}
+
 // The data of an answer, page by page, each until its check is right.
 static struct gs_error *take_data(struct mailbox_client *client, uint64_t skip, uint64_t wanted,
 				  mailbox_page_fn *fn, void *arg)
 {
 	const struct gs_read_answer *answer = (const struct gs_read_answer *)client->answer;
-	_cleanup_free_ uint8_t *data = malloc(answer->length);
-	struct gs_error *err =
-		data ? mailbox_read(client->reader, answer->data, data, answer->length)
-		     : &gs_enomem;
+	_cleanup_free_ uint8_t *data = calloc(1, answer->length);
+	struct gs_error *err = data ? fetch_data(client, answer, data) : &gs_enomem;
 	uint64_t at = 0;
 
 	for (uint32_t i = 0; i < answer->page_count && !err; i++) {
 		const struct gs_read_page *page = &answer->pages[i];
-		uint64_t size = GS_READ_PAGE - (answer->address + at) % GS_READ_PAGE;
-		bool ok = !(page->flags & GS_PAGE_VALID);
+		uint64_t size = page_size(answer, at);
+		bool ok = !(page->flags & GS_PAGE_VALID) || page->flags & GS_PAGE_ZERO;
 
-		if (size > answer->length - at)
-			size = answer->length - at;
 		for (int tries = 0; !ok && tries < TRIES && !err; tries++) {
 			if (tries)
 				err = mailbox_read(client->reader, answer->data + at, data + at,
