@@ -114,11 +114,12 @@ static struct gs_error *show(struct host *host, enum gs_read_space space, uint64
 
 	print_line(&dump);
 	if (dump.torn)
-		fprintf(stderr, "grass: %" PRIu64 " pages changed while they were read\n",
-			dump.torn);
+		fprintf(stderr, "grass: %" PRIu64 " page%s changed while being read\n", dump.torn,
+			dump.torn == 1 ? "" : "s");
 	if (!err && dump.unreadable)
-		err = gs_error_create(GS_ERROR_INCOMPLETE, "%s: %" PRIu64 " pages cannot be read",
-				      host->address->name, dump.unreadable);
+		err = gs_error_create(GS_ERROR_INCOMPLETE, "%s: %" PRIu64 " page%s cannot be read",
+				      host->address->name, dump.unreadable,
+				      dump.unreadable == 1 ? "" : "s");
 	return err;
 }
 

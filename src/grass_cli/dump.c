@@ -60,6 +60,8 @@ struct dump {
 	size_t used;
 	uint64_t at;
 	struct progress progress;
+	// What has gone wrong is here: a new link does not help.
+	bool disk;
 };
 
 static struct gs_error *take_text(void *arg, uint64_t address, const void *bytes, size_t size,
@@ -176,6 +178,7 @@ static struct gs_error *flush(struct dump *dump)
 	struct gs_error *err = outfile_write(dump->fd, dump->part_path, dump->buffer, dump->used,
 					     dump->at, &never, "");
 
+	dump->disk |= err != NULL;
 	dump->result->written += dump->used;
 	dump->used = 0;
 	return err;
@@ -253,7 +256,9 @@ static struct gs_error *read_step(struct dump *dump)
 		return err;
 	}
 	dump->part.done += size;
-	return save(dump);
+	err = save(dump);
+	dump->disk |= err != NULL;
+	return err;
 }
 
 // The same mailbox must be there again: another one is of another run, and other memory.
@@ -310,7 +315,7 @@ static struct gs_error *read_all(struct dump *dump)
 			failures = 0;
 		done = dump->part.done;
 		// A link that is made anew each time but carries nothing is given up, too.
-		if (err && !*dump->options->stop && ++failures <= ATTEMPTS)
+		if (err && !dump->disk && !*dump->options->stop && ++failures <= ATTEMPTS)
 			err = mend(dump, err);
 	}
 	return err;

@@ -19,7 +19,7 @@ enum {
 };
 
 // Where keys lie if nobody says otherwise.
-#define KEYS_DIRECTORY "/etc/gpusentinel/keys"
+#define KEYS_DIRECTORY "/etc/gpusentinel"
 
 const char grass_short_options[] = "H:";
 
