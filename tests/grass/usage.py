@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""usage.py PROGRAM: what grass does before there is a host: help, mistakes, exit codes, keys."""
+import os
+import pathlib
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROGRAM = sys.argv.pop(1)
+COMMANDS = ["ping", "watch", "findings", "detectors", "ps", "mem", "dmesg", "read", "dump", "keys"]
+
+# Exit codes; include/gpusentinel/error.h.
+OK, OTHER, USAGE = range(3)
+
+
+def run(*args, **options):
+    options.setdefault("stdout", subprocess.PIPE)
+    return subprocess.run([PROGRAM, *args], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                          text=True, timeout=30, check=False, **options)
+
+
+class Help(unittest.TestCase):
+    def fits_a_screen(self, *args):
+        result = run(*args)
+        self.assertEqual((result.returncode, result.stderr), (OK, ""))
+        lines = result.stdout.splitlines()
+        self.assertLessEqual(len(lines), 24)
+        for line in lines:
+            self.assertLessEqual(len(line), 88, line)
+        return result.stdout
+
+    def test_help_fits_a_screen_and_names_every_command(self):
+        text = self.fits_a_screen("--help")
+        for command in COMMANDS:
+            self.assertIn(f"\n  {command} ", text)
+        self.assertEqual(run("-h").stdout, text)
+
+    def test_help_of_each_command_fits_a_screen_and_shows_an_example(self):
+        for command in COMMANDS:
+            text = self.fits_a_screen(command, "--help")
+            self.assertTrue(text.startswith(f"Usage: grass {command} "), text)
+            self.assertRegex(text, rf"\n  grass {command} ")
+            self.assertNotIn("$usage", text)
+            self.assertNotIn("$example", text)
+
+    def test_version(self):
+        for args in (["--version"], ["ps", "--version"]):
+            self.assertRegex(run(*args).stdout, r"^grass \d+\.\d+\.\d+\n$")
+
+
+class Mistakes(unittest.TestCase):
+    def fails(self, code, says, *args, **options):
+        result = run(*args, **options)
+        self.assertEqual(result.returncode, code, result.stderr)
+        self.assertEqual(result.stdout or "", "")
+        self.assertRegex(result.stderr, r"\Agrass: [^\n]+\n\Z")
+        self.assertIn(says, result.stderr)
+
+    def test_command_line(self):
+        for says, *args in (
+            ("no command",),
+            ("unknown command 'foo'", "foo"),
+            ("-Z is no option; see 'grass --help'", "-Z"),
+            ("--bogus is no option; see 'grass ps --help'", "ps", "--bogus"),
+            ("needs a host", "ps"),
+            ("needs a host", "watch"),
+            ("about one host, not 2", "ps", "a", "b"),
+            ("about one host, not 2", "ping", "a", "b"),
+            ("is no host", "ping", "a b"),
+            ("is no host", "ping", "web1@"),
+            ("is no host", "ping", "web1@::1"),
+            ("a port is a number", "ping", "web1:65536"),
+            ("a port is a number", "ping", "web1@[::1]:x"),
+            ("--count", "ping", "web1", "-c", "0"),
+            ("--interval", "ping", "web1", "-i", "nan"),
+            ("--timeout", "ping", "web1", "--timeout", "-1"),
+            ("no fabric 'pigeons'", "ping", "web1", "--fabric", "pigeons"),
+            ("--since", "findings", "web1", "--since", "yesterday"),
+            ("--misses", "watch", "web1", "--misses", "0"),
+            ("an address and a length", "read", "web1"),
+            ("a length is a number", "read", "web1", "0x1000", "many"),
+            ("an address is a number", "read", "web1", "0x", "64"),
+            ("needs a host", "read", "0x1000", "64"),
+            ("-o FILE", "dump", "web1"),
+            ("/nowhere", "ping", "-H", "/nowhere"),
+            ("a directory and what to make", "keys", "/nowhere/keys"),
+            ("not 'castle'", "keys", "/nowhere/keys", "castle"),
+            ("host needs a name", "keys", "/nowhere/keys", "host"),
+            ("has no name: 'x'", "keys", "/nowhere/keys", "ca", "x"),
+        ):
+            with self.subTest(args=args):
+                self.fails(USAGE, says, *args)
+
+    def test_keys_that_are_not_there(self):
+        self.fails(USAGE, "/nowhere: no keys there", "ping", "web1", "--keys", "/nowhere", "--fabric", "shm")
+        with tempfile.TemporaryDirectory() as keys:
+            self.fails(USAGE, "no monitor's certificate", "ping", "web1", "--keys", keys, "--fabric", "shm")
+            for name in ("a.crt", "b.crt"):
+                (pathlib.Path(keys) / name).touch()
+            self.fails(USAGE, "--as NAME", "ping", "web1", "--keys", keys, "--fabric", "shm")
+
+    def test_control_characters_do_not_reach_the_terminal(self):
+        for args in (["ping", "no\x1b[2Jhost"], ["no\x1b[2Jcommand"], ["ps", "--\x1b[2J"]):
+            self.assertNotIn("\x1b", run(*args).stderr)
+
+    def test_full_disk(self):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            self.fails(OTHER, "No space left", "--help", stdout=full)
+
+    def test_a_list_of_hosts_that_does_not_end(self):
+        self.fails(USAGE, "too large", "ping", "-H", "/dev/zero")
+
+
+class Keys(unittest.TestCase):
+    def test_an_authority_and_what_it_signs(self):
+        with tempfile.TemporaryDirectory() as directory:
+            keys = pathlib.Path(directory) / "keys"
+            for args in (["ca"], ["host", "web1", "web2"], ["monitor", "control-room"]):
+                result = run("keys", str(keys), *args)
+                self.assertEqual((result.returncode, result.stderr), (OK, ""))
+            names = {"ca", "web1", "web2", "control-room"}
+            self.assertEqual({path.name for path in keys.iterdir()},
+                             {name + end for name in names for end in (".crt", ".key")})
+            for name in names:
+                self.assertEqual(stat.S_IMODE(os.stat(keys / f"{name}.key").st_mode), 0o600)
+            for name in names - {"ca"}:
+                subprocess.run(["openssl", "verify", "-CAfile", keys / "ca.crt", keys / f"{name}.crt"],
+                               stdout=subprocess.DEVNULL, check=True)
+            self.assertEqual(run("keys", str(keys), "ca").returncode, OTHER)
+            self.assertEqual(run("keys", str(keys), "host", "../web3").returncode, USAGE)
+
+
+if __name__ == "__main__":
+    unittest.main()
