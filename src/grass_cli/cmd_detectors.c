@@ -12,13 +12,14 @@
 
 static const char help[] =
 	"Usage: grass detectors HOST [--json]\n"
-	"What each of the host's detectors does: its state, period, runs, how long the last one\n"
-	"and the longest took, loads that failed, records that were lost, runs that ended early.\n"
+	"What each of the host's detectors does: its state, period, runs, how long the\n"
+	"last one and the longest took, loads that failed, records that were lost, runs\n"
+	"that ended early.\n"
 	"\n"
 	"  --json   an array of objects\n"
 	"\n"
-	"A detector is \"stalled\" that has been in one run for ten periods, and a second at\n"
-	"least.\n"
+	"A detector is \"stalled\" that has been in one run for ten periods, and a second\n"
+	"at least.\n"
 	"\n"
 	"  grass detectors web1\n"
 	"  grass detectors web1 --json | jq '.[] | select(.lost > 0)'\n";

@@ -13,8 +13,8 @@
 
 static const char help[] =
 	"Usage: grass findings HOST [--since NUMBER] [-f] [--json]\n"
-	"Print what the host's detectors have found, from the oldest that its ring still holds:\n"
-	"\"TIME SEVERITY detector: message\", as gpusentinel run does.\n"
+	"Print what the host's detectors have found, from the oldest that its ring still\n"
+	"holds: \"TIME SEVERITY detector: message\", as gpusentinel run does.\n"
 	"\n"
 	"  --since NUMBER   from the finding of that number on; --json shows the numbers\n"
 	"  -f, --follow     go on until ^C\n"

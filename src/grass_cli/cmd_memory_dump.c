@@ -10,16 +10,17 @@
 
 static const char help[] =
 	"Usage: grass dump HOST -o FILE [--force] [--json]\n"
-	"Write the host's memory into an ELF vmcore, for crash, drgn and gpusentinel -t core:.\n"
+	"Write the host's memory into an ELF vmcore, for crash, drgn and gpusentinel -t\n"
+	"core:FILE.\n"
 	"\n"
 	"  -o, --output FILE   where to\n"
 	"  -f, --force         replace FILE if it exists, and begin anew\n"
 	"  --json              what was written, as an object\n"
 	"\n"
-	"While it is not complete it is called FILE.part. If the link breaks, it is made anew;\n"
-	"if that fails too, or at ^C, the same command goes on where the last one ended. Pages\n"
-	"that the host never used stay holes of the file. A living host writes on meanwhile:\n"
-	"pages that changed while they were read are counted.\n"
+	"While it is not complete it is called FILE.part. If the link breaks, it is made\n"
+	"anew; if that fails too, or at ^C, the same command goes on where the last one\n"
+	"ended. Pages that the host never used stay holes of the file. A living host\n"
+	"writes on meanwhile: pages that changed while they were read are counted.\n"
 	"\n"
 	"  grass dump web1 -o web1.vmcore\n"
 	"  gpusentinel -t core:web1.vmcore ps\n";

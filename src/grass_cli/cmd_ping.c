@@ -11,16 +11,16 @@
 
 static const char help[] =
 	"Usage: grass ping HOST [-c COUNT] [-i SECONDS] [-q] [--json]\n"
-	"Ask the host's engine whether it is there, again and again, and show how long each\n"
-	"answer took. The host's operating system takes no part in that.\n"
+	"Ask the host's engine whether it is there, again and again, and show how long\n"
+	"each answer took. The host's operating system takes no part in that.\n"
 	"\n"
 	"  -c, --count COUNT       end after so many; else at ^C\n"
 	"  -i, --interval SECONDS  from one to the next; 1 if not given\n"
 	"  -q, --quiet             only the summary\n"
 	"  --json                  an object a line, and one for the summary\n"
 	"\n"
-	"\"age\" is how long ago the engine's heart had beaten when it answered. Exit status 1\n"
-	"if no answer came at all.\n"
+	"\"age\" is how long ago the engine's heart had beaten when it answered. Exit\n"
+	"status 1 if no answer came at all.\n"
 	"\n"
 	"  grass ping web1\n"
 	"  grass ping web1 -c 1000 -i 0.001 -q\n";

@@ -9,17 +9,17 @@
 
 static const char help[] =
 	"Usage: grass read HOST ADDRESS LENGTH [-v] [-r]\n"
-	"Show the host's memory from a physical address on, in hexadecimal. Numbers are as in C,\n"
-	"and may end in K, M, G or T.\n"
+	"Show the host's memory from a physical address on, in hexadecimal. Numbers are\n"
+	"as in C, and may end in K, M, G or T.\n"
 	"\n"
 	"  -v, --virtual   ADDRESS is one of the kernel's virtual addresses\n"
 	"  -r, --raw       write the bytes as they are; what cannot be read as zeros\n"
 	"\n"
-	"Pages that are not there, or that no page table leads to, are named; exit status 7 if\n"
-	"there were any.\n"
+	"Pages that are not there, or that no page table leads to, are named; exit\n"
+	"status 7 if there were any.\n"
 	"\n"
 	"  grass read web1 0x1000 256\n"
-	"  grass read web1 -v 0xffffffff81000000 4K --raw | objdump -D -b binary -m i386:x86-64 -\n";
+	"  grass read web1 -v 0xffffffff81000000 4K --raw >text\n";
 
 enum { LINE = 16 };
 

@@ -2,62 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """usage.py PROGRAM: what the command line does before there is a target: help, mistakes, exit codes."""
 import os
-import subprocess
 import sys
 import tempfile
 import unittest
 
-PROGRAM = sys.argv.pop(1)
-COMMANDS = ["info", "ps", "mem", "dmesg", "run", "serve", "top", "list", "dump"]
+from program import DETECTOR, KERNEL, OK, TARGET, USAGE, HelpTests, OutputTests, Program
 
-# Exit codes; include/gpusentinel/error.h.
-OK, OTHER, USAGE, TARGET, KERNEL, DETECTOR, ENGINE = range(7)
-
-
-def run(*args, **options):
-    options.setdefault("stdout", subprocess.PIPE)
-    return subprocess.run([PROGRAM, *args], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-                          text=True, timeout=30, check=False, **options)
+Program.path = sys.argv.pop(1)
+Program.commands = ["info", "ps", "mem", "dmesg", "run", "serve", "top", "list", "dump"]
 
 
-class Help(unittest.TestCase):
-    def fits_a_screen(self, *args):
-        result = run(*args)
-        self.assertEqual((result.returncode, result.stderr), (OK, ""))
-        lines = result.stdout.splitlines()
-        self.assertLessEqual(len(lines), 24)
-        for line in lines:
-            self.assertLessEqual(len(line), 80, line)
-        return result.stdout
-
-    def test_help_fits_a_screen_and_names_every_command(self):
-        text = self.fits_a_screen("--help")
-        for command in COMMANDS:
-            self.assertIn(f"\n  {command} ", text)
-        self.assertEqual(run("-h").stdout, text)
-
-    def test_help_of_each_command_fits_a_screen_and_shows_an_example(self):
-        for command in COMMANDS:
-            text = self.fits_a_screen(command, "--help")
-            self.assertTrue(text.startswith("Usage: gpusentinel "), command)
-            self.assertRegex(text, rf"\n  gpusentinel .*{command}")
-
+class Help(HelpTests, Program):
     def test_help_needs_no_target_and_wins_over_other_options(self):
-        self.assertEqual(run("-t", "core:/nowhere", "ps", "--long", "--help").returncode, OK)
-
-    def test_version(self):
-        for args in (["--version"], ["ps", "--version"]):
-            self.assertRegex(run(*args).stdout, r"^gpusentinel \d+\.\d+\.\d+\n$")
+        self.assertEqual(self.run_program("-t", "core:/nowhere", "ps", "--long", "--help").returncode, OK)
 
 
-class Mistakes(unittest.TestCase):
-    def fails(self, code, says, *args, **options):
-        result = run(*args, **options)
-        self.assertEqual(result.returncode, code, result.stderr)
-        self.assertEqual(result.stdout or "", "")
-        self.assertRegex(result.stderr, r"\Agpusentinel: [^\n]+\n\Z")
-        self.assertIn(says, result.stderr)
-
+class Mistakes(OutputTests, Program):
     def test_command_line(self):
         for says, *args in (
             ("no command",),
@@ -120,30 +80,16 @@ class Mistakes(unittest.TestCase):
                 image.flush()
                 for layout in ([], ["--layout", "0:1M"]):
                     for command in ("info", "ps", "mem", "dmesg", "run"):
-                        result = run("-t", f"core:{image.name}", "--json", *layout, command)
+                        result = self.run_program("-t", f"core:{image.name}", "--json", *layout, command)
                         self.assertIn(result.returncode, (TARGET, KERNEL), result.stderr)
                         self.assertEqual(result.stdout, "")
                         self.assertRegex(result.stderr, r"\Agpusentinel: [^\n]+\n\Z")
 
-    def test_control_characters_do_not_reach_the_terminal(self):
-        for args in (["-t", "core:/no\x1b[2Jwhere", "ps"], ["no\x1b[2Jcommand"], ["ps", "--\x1b[2J"]):
-            self.assertNotIn("\x1b", run(*args).stderr)
-
-    def test_full_disk(self):
-        with open("/dev/full", "w", encoding="utf-8") as full:
-            self.fails(OTHER, "No space left", "--help", stdout=full)
-
-    def test_reader_that_leaves_is_no_error(self):
-        read, write = os.pipe()
-        os.close(read)
-        result = run("--help", stdout=write)
-        os.close(write)
-        self.assertEqual((result.returncode, result.stderr), (OK, ""))
+    def test_control_characters_of_targets_do_not_reach_the_terminal(self):
+        self.assertNotIn("\x1b", self.run_program("-t", "core:/no\x1b[2Jwhere", "ps").stderr)
 
 
-class Detectors(unittest.TestCase):
-    fails = Mistakes.fails
-
+class Detectors(Program):
     def test_directory_is_an_option_or_in_the_environment(self):
         with tempfile.TemporaryDirectory() as empty:
             self.fails(DETECTOR, f"no detectors in {empty}", "--detectors", empty, "list")
@@ -162,7 +108,7 @@ class Detectors(unittest.TestCase):
                 file.seek(0)
                 file.write(content)
                 file.flush()
-                result = run("list", file.name)
+                result = self.run_program("list", file.name)
                 self.assertEqual(result.returncode, DETECTOR, result.stderr)
                 self.assertIn(file.name, result.stderr)
 

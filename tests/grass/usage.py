@@ -9,56 +9,18 @@ import sys
 import tempfile
 import unittest
 
-PROGRAM = sys.argv.pop(1)
-COMMANDS = ["ping", "watch", "findings", "detectors", "ps", "mem", "dmesg", "read", "dump", "keys"]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
+from program import OK, OTHER, USAGE, HelpTests, OutputTests, Program  # noqa: E402 pylint: disable=wrong-import-position
 
-# Exit codes; include/gpusentinel/error.h.
-OK, OTHER, USAGE = range(3)
-
-
-def run(*args, **options):
-    options.setdefault("stdout", subprocess.PIPE)
-    return subprocess.run([PROGRAM, *args], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-                          text=True, timeout=30, check=False, **options)
+Program.path = sys.argv.pop(1)
+Program.commands = ["ping", "watch", "findings", "detectors", "ps", "mem", "dmesg", "read", "dump", "keys"]
 
 
-class Help(unittest.TestCase):
-    def fits_a_screen(self, *args):
-        result = run(*args)
-        self.assertEqual((result.returncode, result.stderr), (OK, ""))
-        lines = result.stdout.splitlines()
-        self.assertLessEqual(len(lines), 24)
-        for line in lines:
-            self.assertLessEqual(len(line), 88, line)
-        return result.stdout
-
-    def test_help_fits_a_screen_and_names_every_command(self):
-        text = self.fits_a_screen("--help")
-        for command in COMMANDS:
-            self.assertIn(f"\n  {command} ", text)
-        self.assertEqual(run("-h").stdout, text)
-
-    def test_help_of_each_command_fits_a_screen_and_shows_an_example(self):
-        for command in COMMANDS:
-            text = self.fits_a_screen(command, "--help")
-            self.assertTrue(text.startswith(f"Usage: grass {command} "), text)
-            self.assertRegex(text, rf"\n  grass {command} ")
-            self.assertNotIn("$usage", text)
-            self.assertNotIn("$example", text)
-
-    def test_version(self):
-        for args in (["--version"], ["ps", "--version"]):
-            self.assertRegex(run(*args).stdout, r"^grass \d+\.\d+\.\d+\n$")
+class Help(HelpTests, Program):
+    pass
 
 
-class Mistakes(unittest.TestCase):
-    def fails(self, code, says, *args, **options):
-        result = run(*args, **options)
-        self.assertEqual(result.returncode, code, result.stderr)
-        self.assertEqual(result.stdout or "", "")
-        self.assertRegex(result.stderr, r"\Agrass: [^\n]+\n\Z")
-        self.assertIn(says, result.stderr)
-
+class Mistakes(OutputTests, Program):
     def test_command_line(self):
         for says, *args in (
             ("no command",),
@@ -102,24 +64,16 @@ class Mistakes(unittest.TestCase):
                 (pathlib.Path(keys) / name).touch()
             self.fails(USAGE, "--as NAME", "ping", "web1", "--keys", keys, "--fabric", "shm")
 
-    def test_control_characters_do_not_reach_the_terminal(self):
-        for args in (["ping", "no\x1b[2Jhost"], ["no\x1b[2Jcommand"], ["ps", "--\x1b[2J"]):
-            self.assertNotIn("\x1b", run(*args).stderr)
-
-    def test_full_disk(self):
-        with open("/dev/full", "w", encoding="utf-8") as full:
-            self.fails(OTHER, "No space left", "--help", stdout=full)
-
     def test_a_list_of_hosts_that_does_not_end(self):
         self.fails(USAGE, "too large", "ping", "-H", "/dev/zero")
 
 
-class Keys(unittest.TestCase):
+class Keys(Program):
     def test_an_authority_and_what_it_signs(self):
         with tempfile.TemporaryDirectory() as directory:
             keys = pathlib.Path(directory) / "keys"
             for args in (["ca"], ["host", "web1", "web2"], ["monitor", "control-room"]):
-                result = run("keys", str(keys), *args)
+                result = self.run_program("keys", str(keys), *args)
                 self.assertEqual((result.returncode, result.stderr), (OK, ""))
             names = {"ca", "web1", "web2", "control-room"}
             self.assertEqual({path.name for path in keys.iterdir()},
@@ -129,8 +83,8 @@ class Keys(unittest.TestCase):
             for name in names - {"ca"}:
                 subprocess.run(["openssl", "verify", "-CAfile", keys / "ca.crt", keys / f"{name}.crt"],
                                stdout=subprocess.DEVNULL, check=True)
-            self.assertEqual(run("keys", str(keys), "ca").returncode, OTHER)
-            self.assertEqual(run("keys", str(keys), "host", "../web3").returncode, USAGE)
+            self.assertEqual(self.run_program("keys", str(keys), "ca").returncode, OTHER)
+            self.assertEqual(self.run_program("keys", str(keys), "host", "../web3").returncode, USAGE)
 
 
 if __name__ == "__main__":
