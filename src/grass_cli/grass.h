@@ -55,6 +55,7 @@ static inline void grass_close_host(struct host *host)
 struct gs_error *cmd_ping(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_findings(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_detectors(struct cli *cli, int argc, char **argv);
+struct gs_error *cmd_params(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_read(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_memory_dump(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_watch(struct cli *cli, int argc, char **argv);

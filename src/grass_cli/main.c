@@ -7,6 +7,7 @@ static const struct cli_command commands[] = {
 	{ "watch", cmd_watch, "many hosts: who is dead, who is silent, what is found" },
 	{ "findings", cmd_findings, "what the host's detectors have found" },
 	{ "detectors", cmd_detectors, "what the host's detectors do" },
+	{ "params", cmd_params, "thresholds and other parameters of detectors" },
 	{ "ps", cmd_ps, "the processes" },
 	{ "mem", cmd_mem, "memory use, as /proc/meminfo shows it" },
 	{ "dmesg", cmd_dmesg, "the kernel log" },

@@ -303,6 +303,22 @@ def detectors(test):
     check(re.search(rb"(?m)^panic +(waiting|running) +0\.250 +\d+ ", test.ask("detectors")), "detectors shows no panic")
 
 
+def params(test):
+    """A threshold that is changed while the detector runs."""
+    name = "memory.warn_percent"
+    all_of_them = {f"{p['detector']}.{p['name']}": p for p in json.loads(test.ask("params", "--json"))}
+    check(all_of_them[name]["value"] == 10 and "percent" in all_of_them[name]["description"], f"{all_of_them.get(name)}")
+    check(re.search(rb"(?m)^memory\.warn_percent=10: percent of MemTotal", test.ask("params")), "params in text")
+    # Memory is short from now on, as nobody has all of it.
+    check(test.ask("params", "-p", f"{name}=99") == b"memory.warn_percent=99 (was 10)\n", "params -p")
+    deadline = time.monotonic() + PATIENCE
+    while not [f for f in numbers_of(test) if f["detector"] == "memory" and f["state"] == "open"]:
+        check(time.monotonic() < deadline, "the detector does not go by the new threshold")
+        time.sleep(0.2)
+    check(json.loads(test.ask("params", "-p", f"{name}=10", "--json"))[0]["before"] == 99, "params -p --json")
+    test.ask("params", "-p", "memory.nothing=1", status=DETECTOR, says="no parameter memory.nothing")
+
+
 def silence(test, watch):
     test.serve.send(signal.SIGSTOP)
     watch.expect("a program that is stopped", verdict="unreachable", was="os-dead")
@@ -323,6 +339,7 @@ def silence(test, watch):
 
 def run(test):
     detectors(test)
+    params(test)
     mistakes(test)
     test.guest.lab("freeze")
     same_as_gpusentinel(test)

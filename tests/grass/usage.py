@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
 from program import OK, OTHER, USAGE, HelpTests, OutputTests, Program  # noqa: E402 pylint: disable=wrong-import-position
 
 Program.path = sys.argv.pop(1)
-Program.commands = ["ping", "watch", "findings", "detectors", "ps", "mem", "dmesg", "read", "dump", "keys"]
+Program.commands = ["ping", "watch", "findings", "detectors", "params", "ps", "mem", "dmesg", "read", "dump", "keys"]
 
 
 class Help(HelpTests, Program):
@@ -41,6 +41,8 @@ class Mistakes(OutputTests, Program):
             ("--timeout", "ping", "web1", "--timeout", "-1"),
             ("no fabric 'pigeons'", "ping", "web1", "--fabric", "pigeons"),
             ("--since", "findings", "web1", "--since", "yesterday"),
+            ("DETECTOR.NAME=VALUE", "params", "web1", "-p", "memory"),
+            ("takes a number", "params", "web1", "-p", "memory.x=y"),
             ("--misses", "watch", "web1", "--misses", "0"),
             ("an address and a length", "read", "web1"),
             ("a length is a number", "read", "web1", "0x1000", "many"),
