@@ -34,7 +34,11 @@ fault_dm()
 		killall -9 reader
 		sleep 0.3
 		umount /run/$fault
-		dm remove $fault
+		# Whose request is on its way is not gone yet.
+		for _ in 1 2 3 4 5 6 7 8 9 10; do
+			! dm remove $fault || break
+			sleep 0.5
+		done
 		losetup -d \$(losetup -a | sed -n 's|: .*/run/$fault.img||p')
 		rm /run/$fault.img
 	END
@@ -95,7 +99,13 @@ inject_io-hang()
 	# Of 4 ms. One request, so that with --for there is an end.
 	[ "$duration" -eq 0 ] || ticks=$((duration * 250))
 	fault_scsi || return 1
-	fault_undo <<<'sleep 1; echo 1 >/sys/bus/pseudo/drivers/scsi_debug/delay' || return 1
+	# Refused while there is a request.
+	fault_undo <<-'END' || return 1
+		for _ in 1 2 3 4 5 6 7 8 9 10; do
+			! echo 1 >/sys/bus/pseudo/drivers/scsi_debug/delay || break
+			sleep 1
+		done
+	END
 	fault_until "$seconds" "echo $ticks >/sys/bus/pseudo/drivers/scsi_debug/delay" >/dev/null || return 1
 	fault_sh "
 		echo 86400 >/sys/block/$disk/device/timeout
