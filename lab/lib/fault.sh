@@ -49,10 +49,13 @@ fault_wait()
 	return 1
 }
 
-# In a subshell, which gives the lock on the guest's shell back.
+# In a subshell, which gives the lock on the guest's shell back. "begins" in the command says on the console that now the
+# fault begins; those of lab/module say so themselves.
 fault_sh()
 {
-	(sh_main "$guest" --timeout "$seconds" "$@")
+	(sh_main "$guest" --timeout "$seconds" "${@:1:$#-1}" "
+		begins() { echo '<5>lab: ${fault:-} begins' >/dev/kmsg; }
+		${!#}")
 }
 
 # fault_until DEADLINE-SECONDS COMMAND: until a command in the guest succeeds; its output.

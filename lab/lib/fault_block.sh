@@ -53,6 +53,7 @@ inject_io-error()
 {
 	# Never up, and down for an hour; without further arguments all requests fail.
 	fault_dm 'flakey 0 3600' '
+		begins
 		dm table $fault "$table"
 		reader $device 200 >/run/reader.log 2>&1 &
 		sleep 0.5
@@ -64,6 +65,7 @@ inject_io-error()
 inject_io-slow()
 {
 	fault_dm "delay ${count:=2000}" '
+		begins
 		dm table $fault "$table"
 		reader $device >/dev/null 2>&1 &
 		begin=$(cut -d" " -f1 /proc/uptime)
@@ -78,6 +80,7 @@ inject_io-suspended()
 	fault_dm linear '
 		reader $device >/dev/null 2>&1 &
 		sleep 0.3
+		begins
 		dm suspend $fault
 		echo "$device is suspended"' || return 1
 	fault_until "$seconds" '[ "$(cut -d" " -f3 /proc/$(pidof reader)/stat)" = D ]' >/dev/null
@@ -109,6 +112,7 @@ inject_io-hang()
 	fault_until "$seconds" "echo $ticks >/sys/bus/pseudo/drivers/scsi_debug/delay" >/dev/null || return 1
 	fault_sh "
 		echo 86400 >/sys/block/$disk/device/timeout
+		begins
 		(trap '' HUP; exec dd if=/dev/$disk of=/dev/null bs=4k count=1 skip=100 iflag=direct) >/dev/null 2>&1 &
 		sleep 1
 		set -- \$(cat /sys/block/$disk/inflight)
@@ -133,6 +137,7 @@ inject_io-timeout()
 		echo 1 >/sys/block/$disk/device/eh_timeout
 		# Where there is such a number; else the kernel tries six times.
 		(echo 0 >\$(echo /sys/class/scsi_disk/*/max_retries)) 2>/dev/null
+		begins
 		echo 4 >/sys/bus/pseudo/drivers/scsi_debug/opts
 		echo 1 >/sys/bus/pseudo/drivers/scsi_debug/every_nth
 		reader /dev/$disk 1000 >/dev/null 2>&1 &" || return 1
@@ -145,6 +150,7 @@ inject_fs-readonly()
 		mke2fs -F $device >/dev/null 2>&1
 		mkdir -p /run/$fault
 		mount -t ext4 -o errors=remount-ro $device /run/$fault
+		begins
 		dm table $fault "$table"
 		# Not read yet.
 		ls /run/$fault /run/$fault/file >/dev/null 2>&1 || true' || return 1
@@ -168,6 +174,7 @@ inject_hung-task()
 		: >/run/hung/file
 		sync
 		fsfreeze --freeze /run/hung
+		begins
 		stuck-writer /run/hung/file >/dev/null 2>&1 &
 	' || return 1
 	fault_undo <<-'END' || return 1

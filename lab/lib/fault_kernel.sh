@@ -32,7 +32,7 @@ fault_kernel_help()
 inject_panic()
 {
 	# In the background: the command cannot report its end.
-	fault_sh 'echo 1 >/proc/sys/kernel/sysrq; (sleep 0.1; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &'
+	fault_sh 'echo 1 >/proc/sys/kernel/sysrq; (sleep 0.1; begins; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &'
 	fault_wait "$seconds" 'end Kernel panic - not syncing' "$from" >/dev/null || return 1
 	# That line is the last; the one that says why stands before it.
 	fault_wait 1 'Kernel panic - not syncing' "$from"

@@ -27,6 +27,7 @@ inject_carrier()
 		ip link set lab0 up
 		ip link set $peer up
 		[ $(cat /sys/class/net/lab0/carrier) = 1 ]
+		begins
 		ip link set $peer down
 		[ $(cat /sys/class/net/lab0/carrier) = 0 ]
 		echo "lab0 has lost its carrier, which has changed $(cat /sys/class/net/lab0/carrier_changes) times"'
@@ -43,6 +44,7 @@ inject_tx-hang()
 		ip link set lab-nic up
 		ip addr add 192.0.2.1/24 dev lab-nic
 		arp -i lab-nic -s 192.0.2.2 02:00:00:00:00:02
+		begins
 		udp-flood 192.0.2.2 9 >/dev/null 2>&1 &' || return 1
 	said=$(fault_until "$seconds" "
 		count=\$(cat /sys/class/net/lab-nic/queues/tx-0/tx_timeout); [ \$count -gt 0 ] && echo \$count") || return 1
@@ -80,6 +82,7 @@ inject_rx-drops()
 		ip link set lo up
 		echo 2 >/sys/class/net/lo/queues/rx-0/rps_cpus
 		echo 1 >/proc/sys/net/core/netdev_max_backlog
+		begins
 		taskset 1 udp-flood 127.0.0.1 9 >/dev/null 2>&1 &' || return 1
 	fault_counter 'cat /sys/class/net/lo/statistics/rx_dropped' 'packets that lo has dropped'
 }
@@ -90,6 +93,7 @@ inject_udp-drops()
 	fault_sh '
 		ip link set lo up || exit 1
 		udp-sink 7003 >/dev/null 2>&1 &
+		begins
 		udp-flood 127.0.0.1 7003 >/dev/null 2>&1 &' || return 1
 	fault_counter "awk '/^Udp:/ && n++ { print \$6 }' /proc/net/snmp" 'packets for which udp-sink had no room'
 }
@@ -99,7 +103,7 @@ inject_listen()
 	local said
 
 	fault_undo <<<'killall -9 listener' || return 1
-	fault_sh "ip link set lo up && listener 7002 ${count:-64} >/dev/null 2>&1 &" || return 1
+	fault_sh "ip link set lo up && begins && listener 7002 ${count:-64} >/dev/null 2>&1 &" || return 1
 	said=$(fault_until "$seconds" "
 		awk '/^TcpExt:/ { for (i = 1; i <= NF; i++) if (!n) name[i] = \$i; else value[name[i]] = \$i; n++ }
 			END { if (!value[\"ListenOverflows\"]) exit 1; print value[\"ListenOverflows\"] }' /proc/net/netstat") ||
@@ -117,6 +121,7 @@ inject_conntrack()
 	fault_undo <<<"killall -9 udp-flood; echo $was >/proc/sys/net/netfilter/nf_conntrack_max" || return 1
 	fault_sh "
 		ip link set lo up && echo ${count:-16} >/proc/sys/net/netfilter/nf_conntrack_max || exit 1
+		begins
 		udp-flood 127.0.0.1 1024 2000 >/dev/null 2>&1 &" || return 1
 	fault_wait "$seconds" 'nf_conntrack: table full, dropping packet' "$from"
 }

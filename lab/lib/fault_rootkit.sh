@@ -62,7 +62,7 @@ inject_rootkit()
 		;;
 	*) rootkit_insert || return 1 ;;
 	esac
-	fault_sh "echo $trick >$parameters/on" >&2 || return 1
+	fault_sh "begins; echo $trick >$parameters/on" >&2 || return 1
 	state=$(fault_sh "grep '^$trick on ' $parameters/state") || return 1
 	printf 'rootkit: %s' "${state% calls=*}"
 	[ "$victim" -eq 0 ] || printf ' pid=%s' "$victim"

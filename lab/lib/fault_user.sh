@@ -27,7 +27,7 @@ fault_user_help()
 
 inject_oom()
 {
-	fault_sh 'echo 0 >/proc/sys/vm/panic_on_oom; hog' >/dev/null 2>&1 || true
+	fault_sh 'echo 0 >/proc/sys/vm/panic_on_oom; begins; hog' >/dev/null 2>&1 || true
 	fault_wait "$seconds" 'Killed process [0-9]+ \(hog\)' "$from"
 }
 
@@ -36,7 +36,7 @@ inject_leak()
 	local said
 
 	fault_undo <<<'killall -9 leak' || return 1
-	fault_sh "leak $rate ${count:-0} >/dev/null 2>&1 &" || return 1
+	fault_sh "begins; leak $rate ${count:-0} >/dev/null 2>&1 &" || return 1
 	said=$(fault_until "$seconds" '
 		pid=$(pidof leak) && kb=$(sed -n "s/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p" /proc/$pid/status) &&
 		[ $kb -ge 4096 ] && echo "pid=$pid rss_kb=$kb"') || return 1
@@ -46,7 +46,7 @@ inject_leak()
 # fault_bomb ARGUMENT...: of forkbomb; sets born.
 fault_bomb()
 {
-	born=$(fault_sh "forkbomb $*") && [[ $born =~ ^[0-9]+$ ]]
+	born=$(fault_sh "begins; forkbomb $*") && [[ $born =~ ^[0-9]+$ ]]
 }
 
 inject_forkbomb()
@@ -84,7 +84,7 @@ inject_threads()
 	local said
 
 	fault_undo <<<'killall -9 threads' || return 1
-	said=$(fault_sh "threads ${count:=1000}") || return 1
+	said=$(fault_sh "begins; threads ${count:=1000}") || return 1
 	[ "${said%% *}" = "$count" ] || return 1
 	printf 'a process named threads with %s threads\n' "$count"
 }
@@ -94,7 +94,7 @@ inject_fds()
 	local said
 
 	fault_undo <<<'killall -9 fd-hog' || return 1
-	said=$(fault_sh "fd-hog ${count:-1024}") || return 1
+	said=$(fault_sh "begins; fd-hog ${count:-1024}") || return 1
 	[ "${said#* }" = 'Too many open files' ] || return 1
 	printf 'fd-hog has %s more files than it began with: %s\n' "${said%% *}" "${said#* }"
 }
@@ -109,6 +109,7 @@ inject_file-max()
 	said=$(fault_sh "
 		set -- \$(cat /proc/sys/fs/file-nr)
 		echo \$((\$1 + ${count:=4096})) >/proc/sys/fs/file-max
+		begins
 		fd-hog $((count + 4096)) unprivileged") || return 1
 	[ "${said#* }" = 'Too many open files in system' ] || return 1
 	printf 'fd-hog has %s files more: %s\n' "${said%% *}" "${said#* }"
@@ -123,6 +124,7 @@ inject_inodes()
 		set -e
 		mkdir -p /run/inodes
 		mount -t tmpfs -o nr_inodes=$count,size=4M lab /run/inodes
+		begins
 		i=0
 		while (: >/run/inodes/$i) 2>/dev/null; do
 			i=$((i + 1))
@@ -137,7 +139,7 @@ inject_sockets()
 	local said
 
 	fault_undo <<<'killall -9 socket-hog' || return 1
-	said=$(fault_sh "socket-hog ${count:-1024}") || return 1
+	said=$(fault_sh "begins; socket-hog ${count:-1024}") || return 1
 	[ "${said#* }" = 'Too many open files' ] || return 1
 	printf 'socket-hog has %s sockets: %s\n' "${said%% *}" "${said#* }"
 }
@@ -149,7 +151,7 @@ inject_ports()
 	was=$(fault_sh 'cat /proc/sys/net/ipv4/ip_local_port_range') || return 1
 	fault_undo <<<"echo $was >/proc/sys/net/ipv4/ip_local_port_range; killall -9 port-hog" || return 1
 	said=$(fault_sh '
-		ip link set lo up && echo "32768 32831" >/proc/sys/net/ipv4/ip_local_port_range &&
+		ip link set lo up && echo "32768 32831" >/proc/sys/net/ipv4/ip_local_port_range && begins &&
 		port-hog 7001') || return 1
 	[ "${said#* }" = 'Cannot assign requested address' ] || return 1
 	printf 'port-hog has %s connections to port 7001: %s\n' "${said%% *}" "${said#* }"
@@ -161,7 +163,7 @@ inject_cpu-hog()
 
 	fault_undo <<<'killall -9 cpu-hog' || return 1
 	# shellcheck disable=SC2016
-	said=$(fault_sh "cpu-hog ${count:-\$((2 * \$(nproc)))}") || return 1
+	said=$(fault_sh "begins; cpu-hog ${count:-\$((2 * \$(nproc)))}") || return 1
 	printf '%s processes named cpu-hog\n' "$said"
 }
 
@@ -194,6 +196,7 @@ inject_throttle()
 	fault_undo <<<'echo max >/run/cgroup/lab/cpu.max; killall -9 cpu-hog' || return 1
 	fault_sh "$fault_cgroup"'
 		echo "5000 100000" >/run/cgroup/lab/cpu.max
+		begins
 		(echo 0 >/run/cgroup/lab/cgroup.procs; cpu-hog 1)' >/dev/null || return 1
 	said=$(fault_until "$seconds" 'grep -E "^nr_throttled [1-9]" /run/cgroup/lab/cpu.stat') || return 1
 	printf 'cpu-hog in cgroup /lab, 5%% of a CPU: %s\n' "$said"
@@ -214,6 +217,7 @@ fault_swap()
 		mkswap /dev/ram0 >/dev/null
 		swapon /dev/ram0
 		echo ${2}M >/run/cgroup/lab/memory.max
+		begins
 		(echo 0 >/run/cgroup/lab/cgroup.procs; exec $3) >/dev/null 2>&1 &"
 }
 
