@@ -18,7 +18,7 @@ fault_user_help()
 	  sockets       "socket-hog" has --count sockets (default 1024), and may not have more
 	  ports         "port-hog" has connected to itself from each of 64 ports of ip_local_port_range
 	  cpu-hog       --count processes compute (default: twice as many as CPUs)
-	  rt-hog        it computes on --cpu, in the real-time class
+	  rt-hog        it computes on --cpu, in the real-time class, where "cpu-hog" would like to
 	  throttle      "cpu-hog" in a cgroup that has 5% of a CPU
 	  swap-storm    "thrash" writes to 64 MiB at random, in a cgroup that may have 16 MiB, over a ram disk
 	  swap-full     "hold" has driven what it has into a swap area of 32 MiB that is full
@@ -171,8 +171,8 @@ inject_rt-hog()
 {
 	local said
 
-	fault_undo <<<'killall -9 rt-hog' || return 1
-	said=$(fault_sh "rt-hog $cpu") || return 1
+	fault_undo <<<'killall -9 rt-hog cpu-hog' || return 1
+	said=$(fault_sh "taskset $(printf %x $((1 << cpu))) cpu-hog 1 >/dev/null; begins; rt-hog $cpu") || return 1
 	# The policy is SCHED_FIFO.
 	fault_until "$seconds" "set -- \$(cat /proc/$said/stat) && [ \${41} = 1 ]" >/dev/null || return 1
 	printf 'rt-hog (pid %s) has CPU %s\n' "$said" "$cpu"
