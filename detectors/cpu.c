@@ -227,8 +227,9 @@ static void check_saturated(unsigned int online, unsigned int saturated_count, u
 		      online, (waiting + 500) / 1000, most, c->vote.pid, c->vote.comm);
 }
 
+// In no step with what the scheduler does once a second or a tenth of it, such as to keep real-time tasks from all of a CPU.
 DETECTOR(cpu, .description = "what each CPU does with its time, and who waits for one",
-	 .period_ms = 500)
+	 .period_ms = 470)
 {
 	u64 mono = ktime_get(), now = estimate_clock(&clock, mono), steal = 0;
 	unsigned int cpu, online = 0, saturated_count = 0, most = 0, robbed = 0;
