@@ -35,7 +35,7 @@ struct cpu {
 	u64 clock;
 	s64 next_event;
 	// Since something of it last moved: the kernel's clock then; the engine's time with that clock stuck while
-	// others went on; runs in which it was late.
+	// others went on; runs in which it was late by half of the limit.
 	s64 moved_at;
 	u64 others_ns;
 	u32 late_runs;
@@ -114,7 +114,8 @@ static void check_hard(struct cpu *c, unsigned int cpu, s64 mono)
 {
 	u64 late = cpu_late(c, mono);
 
-	if (late < LIMIT_NS || ++c->late_runs < CONFIRM_RUNS)
+	c->late_runs += late >= LIMIT_NS / 2 && c->late_runs < CONFIRM_RUNS;
+	if (late < LIMIT_NS || c->late_runs < CONFIRM_RUNS)
 		return;
 
 	void *function = kthread_function(c->curr);
