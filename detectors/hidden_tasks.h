@@ -55,12 +55,22 @@ static inline const struct task_struct___views *task_views(const struct task_str
 	return (const struct task_struct___views *)p;
 }
 
-/** @return false: the list does not come back to where it began, as the kernel changed it, or it is damaged. */
-static inline bool see_task_list(void)
+static inline bool task_follows(const struct task_struct *next, const struct task_struct *p)
 {
-	const struct task_struct *p;
+	return ((const struct list_head___both *)&next->tasks)->prev ==
+	       (const struct list_head___both *)&p->tasks;
+}
 
-	for (p = next_task(&init_task); p && p != &init_task; p = next_task(p)) {
+/**
+ * @param first nothing was seen before.
+ * @param circle the last task before one that the same walk has seen; a second walk ends there. NULL: not known.
+ * @return false: the list does not come back to where it began, as the kernel changed it, or it is damaged.
+ */
+static inline bool see_task_list(bool first, const struct task_struct **circle)
+{
+	const struct task_struct *known = *circle, *p, *next;
+
+	for (p = next_task(&init_task); p && p != &init_task; p = next) {
 		const struct signal_struct *signal = p->signal;
 		const struct list_head *head = &signal->thread_head, *node = head;
 		const struct task_struct *t = p;
@@ -71,6 +81,12 @@ static inline bool see_task_list(void)
 			t = list_entry(node, struct task_struct, thread_node);
 			// If it was freed, and is part of another process now, that is the end.
 		} while (node && node != head && t->signal == signal);
+		next = next_task(p);
+		if (p == known || (first && next && next != &init_task && !task_follows(next, p) &&
+				   seen_views(tasks, next) & TASK_LIST)) {
+			*circle = p;
+			return false;
+		}
 	}
 	return p;
 }
@@ -246,16 +262,28 @@ static inline u32 count_tasks(void)
 	return suspects;
 }
 
+static inline void tell_circle(const struct task_struct *p)
+{
+	const struct task_struct *next = next_task(p);
+
+	alarm(hidden_objects, (u64)p, CRITICAL,
+	      "list of tasks leads in a circle: pid=%d comm=%s leads back to pid=%d comm=%s",
+	      p->pid, p->comm, next->pid, next->comm);
+}
+
 static inline void look_at_tasks(void)
 {
+	const struct task_struct *circle = NULL;
 	bool complete = true;
 
 	seen_clear(tasks);
 	// Twice, if something is not in the list: what was made after that was read is in it then.
 	for (u32 pass = 0; pass < 2; pass++) {
-		complete &= see_task_list();
+		complete &= see_task_list(!pass, &circle);
 		if (pass)
 			break;
+		if (circle)
+			tell_circle(circle);
 		see_task_numbers();
 		see_cgroups();
 		see_cpus();
