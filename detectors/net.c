@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Network devices that lost their carrier, whose queues are stuck, that drop packets or see errors; listen queues that
-// overflow; a table of connections that is full.
+// overflow; ports and places for tracked connections that run out.
 #include <gpusentinel/detector.h>
 #include <gpusentinel/kernel.h>
 
@@ -9,6 +9,7 @@ PARAM(errors_per_s, 10, "errors a second of a device");
 PARAM(drops_per_s, 100, "dropped packets a second of a device or a CPU's backlog");
 PARAM(overflows_per_s, 1, "connections a second that a listen queue had no place for");
 PARAM(conntrack_percent, 90, "how full the table of connections may be");
+PARAM(ports_percent, 90, "of the ports for outgoing connections that may be in use");
 
 ALARMS(carrier, 64, .fall_ms = 2000);
 ALARMS(transmit, 64, .fall_ms = 2000);
@@ -16,6 +17,7 @@ ALARMS(errors, 64, .fall_ms = 3000);
 ALARMS(drops, 128, .fall_ms = 3000);
 ALARMS(listen, 64, .fall_ms = 3000);
 ALARMS(conntrack, 16, .fall_ms = 2000);
+ALARMS(ports, 64, .fall_ms = 2000);
 
 #define NSEC_PER_MSEC 1000000ULL
 
@@ -25,6 +27,9 @@ ALARMS(conntrack, 16, .fall_ms = 2000);
 // Files of one process that are looked through for a socket.
 #define FILES_MAX 65536U
 #define BUCKETS_MAX (1U << 17)
+// Of the table of ports, what one run looks at: most machines have 4096 buckets, the largest 65536.
+#define PORT_BUCKETS 512U
+#define PORT_ENTRIES_MAX 16384U
 
 // How long counters are watched for a rate.
 #define RATE_NS (1000 * NSEC_PER_MSEC)
@@ -49,6 +54,8 @@ struct object {
 	// Of a queue: what it showed, and since when.
 	unsigned long trans_start, trans_timeout;
 	s64 stopped_ns;
+	// Of a namespace: the ports that connect() takes; those in use so far, and in the whole table the last time.
+	u32 first_port, last_port, ports_counted, ports_used;
 };
 
 #define OBJECTS_MAX 8192U
@@ -431,6 +438,59 @@ static void check_conntrack(const struct net___health *net, u32 netns)
 		      count, most);
 }
 
+// What the last look at the whole table has shown.
+static void check_ports(const struct net___health *net, u32 netns)
+{
+	bool first;
+	u32 low, high, at = object_find((u64)net, &first);
+
+	if (at >= OBJECTS_MAX)
+		return;
+	local_port_range(net, &low, &high);
+	objects[at].first_port = low;
+	objects[at].last_port = high;
+
+	u32 used = objects[at].ports_used, count = high >= low ? high - low + 1 : 0;
+
+	if (count && used * 100ULL >= count * ports_percent)
+		alarm(ports, (u64)net, WARNING,
+		      "local ports run out: netns=%u used=%u of=%u range=%u-%u", netns, used, count,
+		      low, high);
+}
+
+static void count_port(const struct inet_bind_bucket *bucket)
+{
+	bool first;
+	u32 port = bucket->port, at = object_find((u64)bucket->ib_net.net, &first);
+
+	if (at < OBJECTS_MAX && port >= objects[at].first_port && port <= objects[at].last_port)
+		objects[at].ports_counted++;
+}
+
+// A part of the table in each run.
+static void count_ports(void)
+{
+	static u32 next;
+	const struct inet_hashinfo___ports *info =
+		(const struct inet_hashinfo___ports *)&tcp_hashinfo;
+	u32 buckets = min(info->bhash_size, BUCKETS_MAX), left = PORT_ENTRIES_MAX;
+	u32 end = min(next + PORT_BUCKETS, buckets);
+
+	for (; next < end; next++) {
+		const struct hlist_node *node = kernel_array_at(info->bhash, next)->chain.first;
+
+		for (; node && left; node = node->next, left--)
+			count_port(container_of(node, struct inet_bind_bucket, node));
+	}
+	if (next < buckets)
+		return;
+	next = 0;
+	for (u32 at = 0; at < OBJECTS_MAX; at++) {
+		objects[at].ports_used = objects[at].ports_counted;
+		objects[at].ports_counted = 0;
+	}
+}
+
 static void check_backlogs(void)
 {
 	unsigned int cpu;
@@ -468,6 +528,7 @@ static void check_namespaces(void)
 			break;
 		check_sockets(net, netns);
 		check_conntrack(net, netns);
+		check_ports(net, netns);
 		list_for_each_entry (dev, &net->dev_base_head, dev_list) {
 			if (!devices--)
 				return;
@@ -486,6 +547,7 @@ DETECTOR(net, .description = "lost carriers, stuck queues, drops, errors, full l
 	round++;
 	find_conntrack();
 	check_namespaces();
+	count_ports();
 	check_backlogs();
 	alarms_end(carrier);
 	alarms_end(transmit);
@@ -493,4 +555,5 @@ DETECTOR(net, .description = "lost carriers, stuck queues, drops, errors, full l
 	alarms_end(drops);
 	alarms_end(listen);
 	alarms_end(conntrack);
+	alarms_end(ports);
 }

@@ -5,7 +5,7 @@
     net.py KERNEL --gpusentinel PATH --detector PATH --netload PATH
 
 A carrier is lost, packets and datagrams are dropped, a listen queue overflows, the table of tracked connections is full,
-a card does not send. Rows equal
+local ports run out, a card does not send. Rows equal
 /sys/class/net, /proc/net/netstat and /proc/net/softnet_stat.
 """
 
@@ -137,6 +137,11 @@ def faults(args, guest, watch):
     print(watch.expect("open warning drops: sockets have no room for datagrams: "))
     guest.lab("fault", "heal")
     watch.expect("closed warning drops: sockets have no room")
+
+    guest.lab("fault", "ports")
+    print(watch.expect("open warning ports: local ports run out: netns=[0-9]+ used=(5[89]|6[0-4]) of=64 range=32768-32831"))
+    guest.lab("fault", "heal")
+    watch.expect("closed warning ports: ")
 
 
 def main():

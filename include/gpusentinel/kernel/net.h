@@ -135,6 +135,18 @@ struct net_generic {
 	void *ptr[0];
 } __kernel_type;
 
+/**
+ * From where connect() and bind() take a port when none is asked for. Two numbers until Linux kernel commit d9f28735af87
+ * ("Use READ/WRITE_ONCE() for IP local_port_range") (in v6.8), one of which the upper half is the last port since.
+ */
+struct local_ports {
+	u32 range;
+} __kernel_type;
+
+struct netns_ipv4___ports {
+	struct local_ports ip_local_ports;
+} __kernel_type;
+
 /** A network namespace. */
 struct net___health {
 	/** Chains net_namespace_list. */
@@ -143,6 +155,39 @@ struct net___health {
 	struct list_head dev_base_head;
 	struct netns_mib mib;
 	struct net_generic *gen;
+	struct netns_ipv4___ports ipv4;
+} __kernel_type;
+
+/** Sets the first and the last port of the range. */
+static inline void local_port_range(const struct net___health *net, u32 *low, u32 *high)
+{
+	const u32 *range = (const u32 *)((unsigned long)&net->ipv4.ip_local_ports +
+					 bpf_core_field_offset(struct local_ports, range));
+
+	if (bpf_core_field_size(struct local_ports, range) == 2 * sizeof(u32)) {
+		*low = range[0];
+		*high = range[1];
+	} else {
+		*low = *range & 0xffff;
+		*high = *range >> 16;
+	}
+}
+
+/** A port of a namespace that TCP sockets have, those in TIME_WAIT as well. include/net/inet_hashtables.h */
+struct inet_bind_bucket {
+	possible_net_t ib_net;
+	unsigned short port;
+	struct hlist_node node;
+} __kernel_type;
+
+struct inet_bind_hashbucket {
+	struct hlist_head chain;
+} __kernel_type;
+
+/** Of all namespaces. */
+struct inet_hashinfo___ports {
+	struct inet_bind_hashbucket *bhash;
+	unsigned int bhash_size;
 } __kernel_type;
 
 /** Of each CPU: packets on their way up. */
