@@ -24,6 +24,14 @@
 // Of one table; that of static branches is the longest, with some 10,000.
 #define SITES_MAX (1 << 20)
 
+extern struct mutex static_call_mutex __ksym __weak;
+
+// The kernel is at a static call: it changes its key first, and its sites one after the other then.
+static bool static_call_active(void)
+{
+	return &static_call_mutex && atomic_long_read(&static_call_mutex.owner) != 0;
+}
+
 // Sites that hold a breakpoint while the rest of the instruction is written, in the look before and
 // in this one.
 struct transit {

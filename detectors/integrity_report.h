@@ -12,8 +12,9 @@
 // Findings and pages of one look.
 #define TELL_MAX 32
 #define FOREIGN_PAGES_MAX 64
-// Looks at all pages after which a difference is told that is another one each time, or that is there while the system stands still: a
-// virtual machine may be paused in the midst of patching itself.
+// Looks at all pages after which a difference is told that is another one each time, or that is there while the system
+// stands still, or has just begun to go on and is at a static call: a virtual machine may be paused in the midst of
+// patching itself.
 #define LOOKS_MAX 4
 // Bytes that are equal between two that differ, within one change.
 #define GAP_MAX 8
@@ -36,7 +37,7 @@ static u32 change_count;
 // What this look sees, in order of addresses within an area.
 static struct change found[CHANGES_MAX];
 static u32 found_count;
-// The system has gone on since the look before.
+// The system has gone on since the look before, and is not at changing a static call.
 static bool moves;
 static u32 told_now;
 // Not all of memory was looked at: what was not seen need not be gone.
@@ -274,7 +275,7 @@ static void begin_report(void)
 	static u64 jiffies_before;
 	u64 jiffies = jiffies_64;
 
-	moves = jiffies != jiffies_before;
+	moves = jiffies != jiffies_before && !static_call_active();
 	jiffies_before = jiffies;
 	told_now = 0;
 	found_count = 0;
@@ -301,6 +302,8 @@ static void report_foreign(void)
 	}
 	if (c.end)
 		found_change(&c);
+	if (static_call_active())
+		moves = false;
 	for (u32 i = 0; i < found_count; i++)
 		note_change(&found[i]);
 }
