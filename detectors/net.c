@@ -50,7 +50,7 @@ struct object {
 	s64 rated_ns;
 	struct rate rates[RATES];
 	bool had_carrier;
-	int carrier_downs;
+	int carrier_ups, carrier_downs;
 	// Of a queue: what it showed, and since when.
 	unsigned long trans_start, trans_timeout;
 	s64 stopped_ns;
@@ -203,14 +203,16 @@ static void check_queues(const struct net_device___health *dev, bool runs, struc
 static void check_carrier(const struct net_device___health *dev, u32 at, bool first, bool up,
 			  bool on)
 {
+	int ups = atomic_read(&dev->carrier_up_count);
 	int downs = atomic_read(&dev->carrier_down_count);
+	bool had = objects[at].had_carrier || (!on && ups != objects[at].carrier_ups);
 	// Also one that is back already. Counting begins at the second look, and what was taken down lost it rightly.
-	bool lost = !first && up && objects[at].had_carrier &&
-		    (!on || downs != objects[at].carrier_downs);
+	bool lost = !first && up && had && (!on || downs != objects[at].carrier_downs);
 
+	objects[at].carrier_ups = ups;
 	objects[at].carrier_downs = downs;
 	// A new device may have had one and lost it between two runs.
-	if (first && run_count() && up && atomic_read(&dev->carrier_up_count))
+	if (first && run_count() && up && ups)
 		objects[at].had_carrier = true;
 	if (on || !up)
 		objects[at].had_carrier = on && up;
