@@ -54,10 +54,11 @@ inject_rootkit()
 		;;
 	hide-task | hide-pid | cred | cred-caps | cred-init)
 		rootkit_insert || return 1
-		# One that has a trick played on it goes on as the victim.
+		# One that has a trick played on it goes on as the victim. A new one is let live for a while: who looks for changes
+		# must have seen what it was.
 		[ "$victim" -gt 0 ] || victim=$(fault_sh "
 			grep -qE '^(hide-task|hide-pid|cred.*) on ' $parameters/state &&
-				cat $parameters/pid || victim") || return 1
+				cat $parameters/pid || { victim && sleep 1; }") || return 1
 		fault_sh "echo $victim >$parameters/pid" >&2 || return 1
 		;;
 	*) rootkit_insert || return 1 ;;
