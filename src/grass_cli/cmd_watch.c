@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,14 +8,9 @@
 #include "cli/json.h"
 #include "cli/stream.h"
 #include "cli/text.h"
+#include "grass_cli/fleet.h"
 #include "grass_cli/grass.h"
-#include "grass_cli/watch.h"
 #include "util/cleanup.h"
-
-// Of a thread for each host, which mostly sleeps.
-enum { STACK = 256 << 10 };
-// How often the main thread looks whether they go on.
-#define LOOK_NS UINT64_C(200000000)
 
 static const char help[] =
 	"Usage: grass watch HOST... [-H FILE] [OPTION]...\n"
@@ -38,23 +32,21 @@ static const char help[] =
 	"  grass watch web1 web2\n"
 	"  grass watch -H /etc/gpusentinel/hosts --interval 10 --json\n";
 
-struct fleet {
+struct watching {
 	struct watch_options options;
 	struct watch_end end;
 	bool json, colour;
 	// One line at a time.
 	pthread_mutex_t lock;
-	// A line could not be written. Under the lock, as what follows.
+	// A line could not be written. Under the lock.
 	bool broken;
-	size_t running, dead;
 };
 
 struct member {
-	struct fleet *fleet;
+	struct watching *watching;
 	const struct host_address *address;
 	struct stream stream;
 	uint64_t number;
-	pthread_t thread;
 };
 
 static const struct look {
@@ -82,15 +74,15 @@ static void print_json(const struct host_address *address, const struct verdict 
 	json_print(object, false);
 }
 
-static void print_text(const struct fleet *fleet, const struct host_address *address,
+static void print_text(const struct watching *watching, const struct host_address *address,
 		       const struct verdict *verdict, const char *release, uint64_t since_ns)
 {
 	const struct look *look = &looks[verdict->state];
 	char wall[TEXT_NUMBER_MAX], lasted[TEXT_NUMBER_MAX];
 
 	text_wall(wall, since_ns);
-	printf("%s %s%-8s%s %s: ", wall, fleet->colour ? look->colour : "", look->word,
-	       fleet->colour ? "\033[0m" : "", address->name);
+	printf("%s %s%-8s%s %s: ", wall, watching->colour ? look->colour : "", look->word,
+	       watching->colour ? "\033[0m" : "", address->name);
 	if (*verdict->why) {
 		text_print(stdout, verdict->why, strlen(verdict->why), false);
 	} else {
@@ -103,163 +95,108 @@ static void print_text(const struct fleet *fleet, const struct host_address *add
 	putchar('\n');
 }
 
-static void flush(struct fleet *fleet)
+static void flush(struct watching *watching)
 {
 	// Whoever reads the stream acts on it: each line leaves at once.
 	if (fflush(stdout) || ferror(stdout))
-		fleet->broken = true;
+		watching->broken = true;
 }
 
 static void tell_verdict(void *arg, const struct verdict *verdict, const char *release)
 {
 	const struct member *member = arg;
-	struct fleet *fleet = member->fleet;
+	struct watching *watching = member->watching;
 	// Verdicts go by a clock that does not know the time of day.
 	uint64_t since_ns = host_wall_ns() - (host_clock_ns() - verdict->since_ns);
 
-	pthread_mutex_lock(&fleet->lock);
-	if (fleet->json)
+	pthread_mutex_lock(&watching->lock);
+	if (watching->json)
 		print_json(member->address, verdict, release, since_ns);
 	else
-		print_text(fleet, member->address, verdict, release, since_ns);
-	flush(fleet);
-	pthread_mutex_unlock(&fleet->lock);
+		print_text(watching, member->address, verdict, release, since_ns);
+	flush(watching);
+	pthread_mutex_unlock(&watching->lock);
 }
 
 static void tell_finding(void *arg, const struct gs_record *record, uint64_t number)
 {
 	struct member *member = arg;
-	struct fleet *fleet = member->fleet;
+	struct watching *watching = member->watching;
 
 	member->number = number;
-	pthread_mutex_lock(&fleet->lock);
+	pthread_mutex_lock(&watching->lock);
 	stream_record(&member->stream, record);
-	flush(fleet);
-	pthread_mutex_unlock(&fleet->lock);
+	flush(watching);
+	pthread_mutex_unlock(&watching->lock);
 }
 
-static void *watch_member(void *arg)
+static struct gs_error *make_member(struct watching *watching, struct member *member,
+				    const struct host_address *address)
 {
-	struct member *member = arg;
-	struct fleet *fleet = member->fleet;
-	enum verdict_state state = watch_host(member->address, &fleet->options, member);
-
-	pthread_mutex_lock(&fleet->lock);
-	fleet->running--;
-	fleet->dead += state != VERDICT_ALIVE;
-	pthread_mutex_unlock(&fleet->lock);
-	return NULL;
-}
-
-static struct gs_error *start_member(struct fleet *fleet, struct member *member,
-				     const struct host_address *address)
-{
-	pthread_attr_t attributes;
-
 	*member = (struct member){
-		.fleet = fleet,
+		.watching = watching,
 		.address = address,
 		.stream = {
 			.host = address->name,
 			.number = &member->number,
-			.json = fleet->json,
-			.colour = fleet->colour,
+			.json = watching->json,
+			.colour = watching->colour,
 			.conditions = gs_conditions_create(),
 		},
 	};
-	if (!member->stream.conditions)
-		return &gs_enomem;
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, STACK);
-	pthread_mutex_lock(&fleet->lock);
-
-	int result = pthread_create(&member->thread, &attributes, watch_member, member);
-
-	fleet->running += !result;
-	pthread_mutex_unlock(&fleet->lock);
-	pthread_attr_destroy(&attributes);
-	if (!result)
-		return NULL;
-	gs_conditions_destroy(member->stream.conditions);
-	return gs_error_errno(GS_ERROR_OTHER, result, "no thread to watch %s", address->name);
+	return member->stream.conditions ? NULL : &gs_enomem;
 }
 
-static bool goes_on(struct fleet *fleet)
+static bool goes_on(void *arg)
 {
-	pthread_mutex_lock(&fleet->lock);
+	struct watching *watching = arg;
 
-	bool ret = fleet->running && !fleet->broken;
+	pthread_mutex_lock(&watching->lock);
 
-	pthread_mutex_unlock(&fleet->lock);
+	bool ret = !watching->broken;
+
+	pthread_mutex_unlock(&watching->lock);
 	return ret;
 }
 
-static struct gs_error *watch_all(struct fleet *fleet, const struct hosts *hosts)
+static struct gs_error *watch_all(struct watching *watching, const struct hosts *hosts)
 {
 	_cleanup_free_ struct member *members = calloc(hosts->count, sizeof(*members));
 	struct gs_error *err = members ? NULL : &gs_enomem;
-	size_t started = 0;
-	sigset_t all, before;
+	size_t made = 0, dead = 0;
 
-	// Signals are this thread's.
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	for (; started < hosts->count && !err; started += !err)
-		err = start_member(fleet, &members[started], &hosts->list[started]);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	while (!err && goes_on(fleet) && interrupt_sleep(LOOK_NS))
-		;
-	watch_end_now(&fleet->end);
-	for (size_t i = 0; i < started; i++) {
-		pthread_join(members[i].thread, NULL);
+	for (; made < hosts->count && !err; made += !err)
+		err = make_member(watching, &members[made], &hosts->list[made]);
+	if (!err)
+		err = fleet_watch(hosts, &watching->options, members, sizeof(*members), goes_on,
+				  watching, &dead);
+	for (size_t i = 0; i < made; i++)
 		gs_conditions_destroy(members[i].stream.conditions);
-	}
-	if (!err && fleet->options.once && fleet->dead)
-		err = gs_error_create(GS_ERROR_OTHER, "%zu of %zu hosts %s not alive", fleet->dead,
-				      hosts->count, fleet->dead == 1 ? "is" : "are");
+	if (!err && watching->options.once && dead)
+		err = gs_error_create(GS_ERROR_OTHER, "%zu of %zu hosts %s not alive", dead,
+				      hosts->count, dead == 1 ? "is" : "are");
 	return err;
 }
 
-static struct gs_error *parse(struct fleet *fleet, struct cli_parser *parser)
+static struct gs_error *parse(struct watching *watching, struct cli_parser *parser)
 {
-	enum { MISSES = CLI_OPTION_COMMAND, ANSWERS, SYMBOLS, ONCE };
+	enum { ONCE = FLEET_OPTION_END };
 	static const struct option options[] = {
-		{ "interval", required_argument, NULL, 'i' },
-		{ "misses", required_argument, NULL, MISSES },
-		{ "answers", required_argument, NULL, ANSWERS },
-		{ "symbols", no_argument, NULL, SYMBOLS },
+		FLEET_LONG_OPTIONS,
 		{ "once", no_argument, NULL, ONCE },
 		{},
 	};
 	struct gs_error *err = NULL;
-	uint64_t misses = 3, answers = 2;
 	int c;
 
-	parser->short_options = "i:";
+	parser->short_options = FLEET_SHORT_OPTIONS;
 	parser->long_options = options;
 	while (!err && (c = cli_getopt(parser, &err)) != -1) {
-		switch (c) {
-		case 'i':
-			err = grass_seconds("--interval", optarg, &fleet->options.interval_ns);
-			break;
-		case MISSES:
-			err = cli_number("--misses", optarg, 1, 1000, &misses);
-			break;
-		case ANSWERS:
-			err = cli_number("--answers", optarg, 1, 1000, &answers);
-			break;
-		case SYMBOLS:
-			fleet->options.symbols = true;
-			break;
-		case ONCE:
-			fleet->options.once = true;
-			break;
-		}
+		if (c == ONCE)
+			watching->options.once = true;
+		else
+			err = fleet_option(&watching->options, c, optarg);
 	}
-	fleet->options.rules = (struct verdict_rules){
-		.misses = (unsigned int)misses,
-		.answers = (unsigned int)answers,
-	};
 	return err;
 }
 
@@ -268,15 +205,17 @@ struct gs_error *cmd_watch(struct cli *cli, int argc, char **argv)
 	struct cli_parser parser = { cli, argc, argv, .help = help };
 	struct grass *grass = grass_of(cli);
 	const struct hosts *hosts;
-	struct fleet fleet = {
+	struct watching watching = {
 		.options = {
-			.interval_ns = UINT64_C(1000000000),
 			.verdict = tell_verdict,
 			.finding = tell_finding,
-			.end = &fleet.end,
+			.end = &watching.end,
 		},
 	};
-	struct gs_error *err = parse(&fleet, &parser);
+	struct gs_error *err;
+
+	fleet_defaults(&watching.options);
+	err = parse(&watching, &parser);
 
 	if (err || parser.done)
 		return err;
@@ -287,14 +226,14 @@ struct gs_error *cmd_watch(struct cli *cli, int argc, char **argv)
 		err = grass_prepare(grass);
 	if (err)
 		return err;
-	fleet.json = cli->json;
-	fleet.colour = !cli->json && text_colour(stdout);
-	fleet.options.host = grass->options;
+	watching.json = cli->json;
+	watching.colour = !cli->json && text_colour(stdout);
+	watching.options.host = grass->options;
 	interrupt_catch();
-	watch_end_init(&fleet.end);
-	pthread_mutex_init(&fleet.lock, NULL);
-	err = watch_all(&fleet, hosts);
-	pthread_mutex_destroy(&fleet.lock);
-	watch_end_deinit(&fleet.end);
+	watch_end_init(&watching.end);
+	pthread_mutex_init(&watching.lock, NULL);
+	err = watch_all(&watching, hosts);
+	pthread_mutex_destroy(&watching.lock);
+	watch_end_deinit(&watching.end);
 	return err;
 }

@@ -65,6 +65,9 @@ struct watch {
 	bool open;
 	// An answer is owed.
 	bool owed;
+	// The last one.
+	struct gs_ping_answer pong;
+	uint64_t round_trip_ns;
 	uint64_t backoff_ns, try_ns;
 	// Of the mailbox that was read last; where its next finding lies.
 	uint64_t instance[2], next;
@@ -137,7 +140,13 @@ static struct gs_error *open_host(struct watch *watch)
 	if (answer_ns > options->host.timeout_ns)
 		answer_ns = options->host.timeout_ns;
 	mailbox_client_set_timeout(watch->host.client, answer_ns);
-	if (!memcmp(watch->instance, watch->host.header->instance, sizeof(watch->instance))) {
+
+	bool anew =
+		memcmp(watch->instance, watch->host.header->instance, sizeof(watch->instance)) != 0;
+
+	if (options->opened)
+		options->opened(watch->arg, &watch->host, anew);
+	if (!anew) {
 		mailbox_seek(watch->host.reader, GS_MAILBOX_FINDINGS, watch->next);
 		return NULL;
 	}
@@ -150,13 +159,15 @@ static struct gs_error *open_host(struct watch *watch)
 // One heartbeat. Its answer says how the engine is; what it has found is there to be read.
 static struct gs_error *beat(struct watch *watch)
 {
-	struct gs_ping_answer pong;
 	struct gs_error *err = watch->owed ? mailbox_client_synchronise(watch->host.client) : NULL;
 
 	if (!err) {
+		uint64_t sent_ns = host_clock_ns();
+
 		watch->owed = true;
-		err = mailbox_client_ping(watch->host.client, &pong);
+		err = mailbox_client_ping(watch->host.client, &watch->pong);
 		watch->owed = err;
+		watch->round_trip_ns = host_clock_ns() - sent_ns;
 	}
 	return err;
 }
@@ -196,12 +207,14 @@ static struct gs_error *reach(struct watch *watch)
 	return err;
 }
 
-static void look(struct watch *watch)
+// @return an answer has come.
+static bool look(struct watch *watch)
 {
 	struct gs_error *err = reach(watch), *link = NULL;
+	bool answered;
 
 	if (!err && !watch->open)
-		return;
+		return false;
 	if (watch->open) {
 		// Why there is no new session matters less than that the old one is silent.
 		gs_error_destroy(err);
@@ -215,6 +228,7 @@ static void look(struct watch *watch)
 		tell(watch, verdict_answer(&watch->verdict, host_clock_ns()));
 	if (link && !err)
 		tell(watch, verdict_miss(&watch->verdict, host_clock_ns(), link->message));
+	answered = watch->open && !err && !link;
 	// Nothing can be read: the link is gone, and does not come back by itself.
 	if (link) {
 		close_host(watch, false);
@@ -222,6 +236,21 @@ static void look(struct watch *watch)
 	}
 	gs_error_destroy(err);
 	gs_error_destroy(link);
+	return answered;
+}
+
+static void look_and_tell(struct watch *watch)
+{
+	bool answered = look(watch);
+	struct watch_look seen = {
+		.verdict = &watch->verdict,
+		.host = watch->open ? &watch->host : NULL,
+		.pong = answered ? &watch->pong : NULL,
+		.round_trip_ns = watch->round_trip_ns,
+	};
+
+	if (watch->options->looked)
+		watch->options->looked(watch->arg, &seen);
 }
 
 enum verdict_state watch_host(const struct host_address *address,
@@ -238,7 +267,7 @@ enum verdict_state watch_host(const struct host_address *address,
 	bool go_on = true;
 
 	while (go_on) {
-		look(&watch);
+		look_and_tell(&watch);
 		if (options->once && watch.verdict.state != VERDICT_NONE)
 			break;
 		next += options->interval_ns;

@@ -24,6 +24,17 @@ void watch_end_now(struct watch_end *end);
 /** @return false as soon as it is time to end; else after so many nanoseconds. */
 bool watch_end_sleep(struct watch_end *end, uint64_t ns);
 
+/** What came of one heartbeat. */
+struct watch_look {
+	const struct verdict *verdict;
+	/** NULL: there is no session. */
+	struct host *host;
+	/** NULL: none has come in time. */
+	const struct gs_ping_answer *pong;
+	/** From sending the heartbeat until its answer was there. */
+	uint64_t round_trip_ns;
+};
+
 struct watch_options {
 	struct host_options host;
 	struct verdict_rules rules;
@@ -37,6 +48,10 @@ struct watch_options {
 	void (*verdict)(void *arg, const struct verdict *verdict, const char *release);
 	/** @p number: what a reader goes on from. */
 	void (*finding)(void *arg, const struct gs_record *record, uint64_t number);
+	/** As above; NULL: nobody wants to know. Another session; @p fresh: what it reads has begun anew. */
+	void (*opened)(void *arg, struct host *host, bool fresh);
+	/** As above. After each heartbeat; while there is an answer, the host may be asked for more. */
+	void (*looked)(void *arg, const struct watch_look *look);
 	struct watch_end *end;
 };
 
