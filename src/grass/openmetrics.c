@@ -37,20 +37,20 @@ static size_t utf8_size(const unsigned char *text)
 	return size;
 }
 
-static void put_escaped(struct om *om, const char *text)
+static void put_escaped(FILE *out, const char *text, bool quotes)
 {
 	while (*text) {
 		size_t size = utf8_size((const unsigned char *)text);
 
 		if (!size) {
-			fputs("\xef\xbf\xbd", om->out);
+			fputs("\xef\xbf\xbd", out);
 			size = 1;
 		} else if (*text == '\n') {
-			fputs("\\n", om->out);
-		} else if (*text == '"' || *text == '\\') {
-			fprintf(om->out, "\\%c", *text);
+			fputs("\\n", out);
+		} else if ((quotes && *text == '"') || *text == '\\') {
+			fprintf(out, "\\%c", *text);
 		} else {
-			fwrite(text, 1, size, om->out);
+			fwrite(text, 1, size, out);
 		}
 		text += size;
 	}
@@ -70,28 +70,8 @@ void om_name(const char *text, char *buf, size_t len)
 	buf[used] = '\0';
 }
 
-void om_family(struct om *om, const char *name, enum om_type type, const char *help)
+static void put_value(struct om *om, double value)
 {
-	om_name(name, om->name, sizeof(om->name));
-	om->type = type;
-	fprintf(om->out, "# TYPE %s %s\n# HELP %s ", om->name, type_names[type], om->name);
-	put_escaped(om, help);
-	fputc('\n', om->out);
-}
-
-void om_sample(struct om *om, const struct om_label *labels, size_t count, double value)
-{
-	fprintf(om->out, "%s%s", om->name, suffixes[om->type]);
-	for (size_t i = 0; i < count && i < OM_LABELS; i++) {
-		char name[64];
-
-		om_name(labels[i].name, name, sizeof(name));
-		fprintf(om->out, "%s%s=\"", i ? "," : "{", name);
-		put_escaped(om, labels[i].value);
-		fputc('"', om->out);
-	}
-	if (count)
-		fputc('}', om->out);
 	if (isnan(value))
 		fputs(" NaN\n", om->out);
 	else if (isinf(value))
@@ -99,10 +79,70 @@ void om_sample(struct om *om, const struct om_label *labels, size_t count, doubl
 	else if (value == floor(value) && fabs(value) < 9007199254740992.0)
 		fprintf(om->out, " %.0f\n", value);
 	else
-		fprintf(om->out, " %.9g\n", value);
+		// Times since the epoch keep their microseconds.
+		fprintf(om->out, " %.16g\n", value);
+}
+
+void om_family(struct om *om, const char *name, enum om_type type, const char *help)
+{
+	const char *suffix = om->plain ? suffixes[type] : "";
+
+	om_name(name, om->name, sizeof(om->name));
+	om->type = type;
+	fprintf(om->out, "# TYPE %s%s %s\n# HELP %s%s ", om->name, suffix,
+		type_names[om->plain && type != OM_COUNTER ? OM_GAUGE : type], om->name, suffix);
+	put_escaped(om->out, help, !om->plain);
+	fputc('\n', om->out);
+}
+
+// "__" is Prometheus' own.
+static void label_name(const char *text, char *buf, size_t len)
+{
+	om_name(text, buf, len);
+	if (!*buf || (buf[0] == '_' && buf[1] == '_'))
+		snprintf(buf, len, "label%s", text[strspn(text, "_")] ? "_" : "");
+	else
+		return;
+	om_name(text + strspn(text, "_"), buf + strlen(buf), len - strlen(buf));
+}
+
+void om_labels(FILE *out, const struct om_label *labels, size_t count)
+{
+	char names[OM_LABELS][64];
+	size_t used = 0;
+
+	for (size_t i = 0; i < count && used < OM_LABELS; i++) {
+		bool taken = false;
+
+		label_name(labels[i].name, names[used], sizeof(names[used]));
+		for (size_t j = 0; j < used; j++)
+			taken = taken || !strcmp(names[j], names[used]);
+		if (taken)
+			continue;
+		fprintf(out, "%c%s=\"", used ? ',' : '{', names[used]);
+		put_escaped(out, labels[i].value, true);
+		fputc('"', out);
+		used++;
+	}
+	if (used)
+		fputc('}', out);
+}
+
+void om_sample(struct om *om, const struct om_label *labels, size_t count, double value)
+{
+	fprintf(om->out, "%s%s", om->name, suffixes[om->type]);
+	om_labels(om->out, labels, count);
+	put_value(om, value);
+}
+
+void om_sample_text(struct om *om, const char *labels, double value)
+{
+	fprintf(om->out, "%s%s%s", om->name, suffixes[om->type], labels);
+	put_value(om, value);
 }
 
 void om_end(struct om *om)
 {
-	fputs("# EOF\n", om->out);
+	if (!om->plain)
+		fputs("# EOF\n", om->out);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// Text in the format of OpenMetrics 1.0 (openmetrics.io), which Prometheus reads. Samples of one family follow each other; the
-// text ends with om_end().
+// Text in the format of OpenMetrics 1.0 (openmetrics.io), which Prometheus reads, or in Prometheus' older one (0.0.4), which knows
+// gauges and counters alone. Samples of one family follow each other; the text ends with om_end().
 #ifndef GS_GRASS_OPENMETRICS_H
 #define GS_GRASS_OPENMETRICS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -18,6 +19,8 @@ struct om_label {
 
 struct om {
 	FILE *out;
+	// The older format.
+	bool plain;
 	// Of the family that is being written.
 	char name[128];
 	enum om_type type;
@@ -25,9 +28,15 @@ struct om {
 
 // Begin a family. @name: without the suffix of its samples ("_total", "_info").
 void om_family(struct om *om, const char *name, enum om_type type, const char *help);
-// A sample. Values of labels are any bytes; what is no UTF-8 becomes U+FFFD.
+// A sample.
 void om_sample(struct om *om, const struct om_label *labels, size_t count, double value);
+// The same, with labels as om_labels() has written them.
+void om_sample_text(struct om *om, const char *labels, double value);
 void om_end(struct om *om);
+
+// Labels of a sample, "{...}", or nothing if there are none. Values are any bytes; what is no UTF-8 becomes U+FFFD. Names become
+// names; one that another has already is left out.
+void om_labels(FILE *out, const struct om_label *labels, size_t count);
 
 // Make a name out of any text: letters, digits and '_', not a digit first.
 void om_name(const char *text, char *buf, size_t len);
