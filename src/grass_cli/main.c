@@ -5,6 +5,7 @@
 static const struct cli_command commands[] = {
 	{ "ping", cmd_ping, "is there anybody: round trips of heartbeats" },
 	{ "watch", cmd_watch, "many hosts: who is dead, who is silent, what is found" },
+	{ "exporter", cmd_exporter, "many hosts: metrics for Prometheus, alerts for Alertmanager" },
 	{ "findings", cmd_findings, "what the host's detectors have found" },
 	{ "detectors", cmd_detectors, "what the host's detectors do" },
 	{ "params", cmd_params, "thresholds and other parameters of detectors" },

@@ -2,6 +2,7 @@
 #include "grass_cli/records.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/decode.h"
 #include "engine/formats.h"
@@ -34,24 +35,30 @@ static struct gs_error *learn(struct records *records, uint32_t index, uint32_t 
 	return formats_open(formats, row->name, &row->fat);
 }
 
-struct gs_error *records_take(void *arg, const struct gs_mailbox_entry *entry, const void *record)
+// What is known of who wrote a record; *ret is NULL if nobody can tell.
+static struct gs_error *find_row(struct records *records, uint32_t detector, uint32_t generation,
+				 const struct records_row **ret)
 {
-	struct records *records = arg;
-	struct records_row *row = &records->rows[entry->detector];
-	uint64_t count, damaged;
+	struct records_row *row = &records->rows[detector];
 
-	if (row->generation != entry->generation) {
-		struct gs_error *err = learn(records, entry->detector, entry->generation);
+	*ret = NULL;
+	if (row->generation != generation) {
+		struct gs_error *err = learn(records, detector, generation);
 
 		if (err)
 			return err;
 	}
-	if (!row->fat) {
+	if (row->fat)
+		*ret = row;
+	else
 		records->unknown++;
-		return NULL;
-	}
-	records->position = entry->commit - 1;
+	return NULL;
+}
 
+static void decode(struct records *records, const struct records_row *row, const void *record,
+		   size_t size)
+{
+	uint64_t count, damaged;
 	struct decode_run run = {
 		.fat = row->fat,
 		.detector_name = row->name,
@@ -64,7 +71,47 @@ struct gs_error *records_take(void *arg, const struct gs_mailbox_entry *entry, c
 	};
 
 	// A damaged record is not a reason to miss the others.
-	gs_error_destroy(decode_records(&run, record, entry->size, &count, &damaged));
+	gs_error_destroy(decode_records(&run, record, size, &count, &damaged));
 	records->unknown += damaged;
+}
+
+struct gs_error *records_take(void *arg, const struct gs_mailbox_entry *entry, const void *record)
+{
+	struct records *records = arg;
+	const struct records_row *row;
+	struct gs_error *err = find_row(records, entry->detector, entry->generation, &row);
+
+	if (err || !row)
+		return err;
+	records->position = entry->commit - 1;
+	decode(records, row, record, entry->size);
+	return NULL;
+}
+
+struct gs_error *records_take_metric(struct records *records,
+				     const struct gs_mailbox_metric *metric)
+{
+	struct {
+		struct gs_record_header header;
+		uint64_t items[1 + GS_MAILBOX_LABELS];
+	} record = {
+		.header = {
+			.size = (uint32_t)(sizeof(record.header) + 8) + metric->size,
+			.kind = GS_RECORD_METRIC,
+			.format = metric->format,
+			.time_ns = metric->time_ns,
+		},
+		.items[0] = metric->value,
+	};
+	const struct records_row *row;
+	struct gs_error *err = find_row(records, metric->detector, metric->generation, &row);
+
+	if (err || !row)
+		return err;
+	memcpy(&record.items[1], metric->labels, metric->size);
+	// A metric does not say how many items it has.
+	if (metric->format < row->fat->header->formats.count)
+		record.header.nargs = (uint16_t)row->fat->parsed[metric->format]->count;
+	decode(records, row, &record, record.header.size);
 	return NULL;
 }

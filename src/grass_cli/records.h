@@ -45,4 +45,8 @@ void records_deinit(struct records *records);
 /** A mailbox_entry_fn; @p arg is the struct records. */
 struct gs_error *records_take(void *arg, const struct gs_mailbox_entry *entry, const void *record);
 
+/** The same for the latest value of a metric. */
+struct gs_error *records_take_metric(struct records *records,
+				     const struct gs_mailbox_metric *metric);
+
 #endif
