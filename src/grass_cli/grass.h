@@ -60,6 +60,7 @@ struct gs_error *cmd_read(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_memory_dump(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_watch(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_exporter(struct cli *cli, int argc, char **argv);
+struct gs_error *cmd_hold(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_keys(struct cli *cli, int argc, char **argv);
 
 #endif

@@ -23,8 +23,8 @@ uint64_t host_wall_ns(void)
 	return clock_at(CLOCK_REALTIME);
 }
 
-struct gs_error *host_open(struct host *host, const struct host_address *address,
-			   const struct host_options *options, bool symbols)
+static struct gs_error *open_session(struct host *host, const struct host_address *address,
+				     const struct host_options *options, bool symbols)
 {
 	struct grass_host wanted = {
 		.size = sizeof(wanted),
@@ -41,11 +41,35 @@ struct gs_error *host_open(struct host *host, const struct host_address *address
 
 	if (err)
 		return err;
+	host->reader = grass_session_reader(host->session);
+	host->client = grass_session_client(host->session);
+	return NULL;
+}
+
+static struct gs_error *borrow_session(struct host *host, const struct host_address *address,
+				       const struct host_options *options)
+{
+	struct gs_error *err =
+		borrow_open(options->via, address->name, options->timeout_ns, &host->borrow);
+
+	if (err)
+		return err;
+	host->reader = borrow_reader(host->borrow);
+	host->client = borrow_client(host->borrow);
+	return NULL;
+}
+
+struct gs_error *host_open(struct host *host, const struct host_address *address,
+			   const struct host_options *options, bool symbols)
+{
+	struct gs_error *err = options->via ? borrow_session(host, address, options)
+					    : open_session(host, address, options, symbols);
+
+	if (err)
+		return err;
 	host->address = address;
 	host->timeout_ns = options->timeout_ns;
-	host->reader = grass_session_reader(host->session);
 	host->header = mailbox_reader_header(host->reader);
-	host->client = grass_session_client(host->session);
 	return NULL;
 }
 
@@ -53,6 +77,7 @@ void host_close(struct host *host, bool bye)
 {
 	if (host->session)
 		grass_session_close(host->session, bye);
+	borrow_close(host->borrow);
 	*host = (struct host){};
 }
 
@@ -60,7 +85,10 @@ void host_symbolize(void *arg, uint64_t address, char *buf, size_t len)
 {
 	const struct host *host = arg;
 
-	grass_session_symbolize(host->session, address, buf, len);
+	if (host->borrow)
+		borrow_symbolize(host->borrow, address, buf, len);
+	else
+		grass_session_symbolize(host->session, address, buf, len);
 }
 
 struct gs_error *host_find_detector(const struct host *host, const char *name, uint32_t *index_ret,

@@ -8,6 +8,7 @@
 
 #include "cli/rows.h"
 #include "grass/control.h"
+#include "grass_cli/borrow.h"
 #include "grass_cli/hosts.h"
 #include "mailbox/client.h"
 
@@ -19,12 +20,16 @@ struct host_options {
 	const char *device;
 	/** How long to wait for each answer. */
 	uint64_t timeout_ns;
+	/** Socket of a program that lends its sessions (borrow.h); NULL: one is opened. */
+	const char *via;
 };
 
 /** Zero-initialise; end it with host_close(). */
 struct host {
 	const struct host_address *address;
+	/** One of these. */
 	struct grass_session *session;
+	struct borrow *borrow;
 	struct mailbox_reader *reader;
 	const struct gs_mailbox_header *header;
 	struct mailbox_client *client;

@@ -14,6 +14,7 @@ static const struct cli_command commands[] = {
 	{ "dmesg", cmd_dmesg, "the kernel log" },
 	{ "read", cmd_read, "a range of physical or virtual memory" },
 	{ "dump", cmd_memory_dump, "write the memory into an ELF vmcore" },
+	{ "hold", cmd_hold, "keep ways to hosts open that are there when they die" },
 	{ "keys", cmd_keys, "make an authority, and certificates of hosts and monitors" },
 };
 
@@ -31,7 +32,7 @@ static const struct cli_program program = {
 		"  -H, --hosts FILE     names hosts, one a line; '#' begins a comment\n"
 		"  --keys DIR, --as NAME  where ca.crt, NAME.crt and NAME.key of this monitor lie\n"
 		"  --fabric verbs|shm, --device NIC   how memory is reached\n"
-		"  --timeout SECONDS    for each answer; 5 if not given\n"
+		"  --via SOCKET         by what grass hold keeps;  --timeout SECONDS  for answers\n"
 		"  --json               output for programs\n"
 		"\n"
 		"'grass COMMAND --help' tells more, 'man grass' everything.\n",

@@ -9,6 +9,7 @@ still answers, and says so; when nobody answers any more, it says that; and mist
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ import queue
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -95,6 +97,59 @@ class Watch:
         check(self.process.wait(30) == 0, f"watch ends with status {self.process.returncode}")
 
 
+class Door:
+    """The way to a control port, which can be closed."""
+
+    def __init__(self, port):
+        self.to = port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.open = []
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        try:
+            while True:
+                ours = self.listener.accept()[0]
+                theirs = socket.create_connection(("127.0.0.1", self.to))
+                self.open += [ours, theirs]
+                for pair in ((ours, theirs), (theirs, ours)):
+                    threading.Thread(target=self.carry, args=pair, daemon=True).start()
+        except OSError:
+            pass
+
+    def carry(self, one, other):
+        try:
+            while data := one.recv(65536):
+                other.sendall(data)
+        except OSError:
+            pass
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for end in self.open:
+            end.close()
+
+
+class Hold:
+    """grass hold, from when it holds the host."""
+
+    def __init__(self, test):
+        self.socket = str(test.directory / "hold.sock")
+        self.door = Door(test.serve.port)
+        self.host = f"web1@127.0.0.1:{self.door.port}"
+        self.process = subprocess.Popen(
+            [test.grass, "hold", self.host, "--socket", self.socket, "--keys", test.keys, "--as", "held", "--fabric", "shm",
+             "--timeout", "2"], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        line = self.process.stderr.readline()
+        check(line == "grass: web1: held\n", f"hold says: {line}")
+
+    def end(self):
+        self.process.send_signal(signal.SIGINT)
+        check(self.process.wait(30) == 0 and not os.path.exists(self.socket), "hold does not end as it should")
+
+
 class Test:
     def __init__(self, args, directory):
         self.gpusentinel, self.grass = args.gpusentinel, args.grass
@@ -102,7 +157,7 @@ class Test:
         self.keys = str(self.directory / "keys")
         command(self.grass, "keys", self.keys, "ca")
         command(self.grass, "keys", self.keys, "host", "web1")
-        command(self.grass, "keys", self.keys, "monitor", "room", "desk")
+        command(self.grass, "keys", self.keys, "monitor", "room", "desk", "held")
         self.guest = Guest("grass", args.kernel, "--procs", "30")
         self.serve = Serve(self)
 
@@ -319,6 +374,45 @@ def params(test):
     test.ask("params", "-p", "memory.nothing=1", status=DETECTOR, says="no parameter memory.nothing")
 
 
+def dead_host_lends(test, hold):
+    """Nobody is let in any more; who has kept a connection lends it."""
+
+    def via(*words, status=0, says=""):
+        done = subprocess.run([test.grass, words[0], "web1", *words[1:], "--via", hold.socket], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, check=False, timeout=60)
+        check(done.returncode == status and says in done.stderr.decode(), f"{words} by a held connection: {done}")
+        return done.stdout
+
+    hold.door.close()
+    closed = [test.grass, "ping", hold.host, *test.words("ping")[3:], "-c", "1"]
+    check(subprocess.run(closed, stderr=subprocess.PIPE, check=False, timeout=60).returncode == OTHER, "the door is not closed")
+    for words in (["ps"], ["mem", "--json"], ["dmesg"], ["findings"], ["params"]):
+        check(via(*words) == test.ask(*words), f"{words} by a held connection differs")
+    # A kernel that has panicked still looks whether somebody wants to reboot it.
+    test.guest.lab("freeze")
+    via("dump", "-o", str(test.directory / "held"))
+    equals_ram(test, test.directory / "held")
+    # One at a time.
+    first = subprocess.Popen([test.grass, "ping", "web1", "--via", hold.socket, "-i", "0.1"], stdout=subprocess.PIPE, text=True)
+    first.stdout.readline()
+    via("ps", status=OTHER, says="another program has the connection")
+    first.send_signal(signal.SIGINT)
+    check("100% lost" not in first.communicate(timeout=30)[0], "the first borrower loses answers")
+    done = subprocess.run([test.grass, "ps", "web2", "--via", hold.socket], stderr=subprocess.PIPE, check=False, timeout=60)
+    check(done.returncode == OTHER and b"does not hold it" in done.stderr, f"a host that is not held: {done}")
+    for garbage in (b"", b"x" * 100, b"GSHOLD1\n" + b"x" * 64, b"GSHOLD1\nweb1" + bytes(60) + b"\xff" * 16,
+                    b"GSHOLD1\nweb1" + bytes(60) + b"\1\0\0\0\0\0\20\0" + b"\xff" * 8):
+        with socket.socket(socket.AF_UNIX) as end:
+            end.connect(hold.socket)
+            end.sendall(garbage)
+            end.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(ConnectionResetError):
+                while end.recv(65536):
+                    pass
+    via("ping", "-c", "1")
+    hold.end()
+
+
 def silence(test, watch):
     test.serve.send(signal.SIGSTOP)
     watch.expect("a program that is stopped", verdict="unreachable", was="os-dead")
@@ -347,13 +441,15 @@ def run(test):
     broken_link(test)
     read(test)
     test.guest.lab("thaw")
-    watch = Watch(test)
+    watch, hold = Watch(test), Hold(test)
     try:
         panic(test, watch)
+        dead_host_lends(test, hold)
         silence(test, watch)
         watch.end()
     finally:
         watch.process.kill()
+        hold.process.kill()
 
 
 def main():

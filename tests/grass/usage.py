@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
 from program import OK, OTHER, USAGE, HelpTests, OutputTests, Program  # noqa: E402 pylint: disable=wrong-import-position
 
 Program.path = sys.argv.pop(1)
-Program.commands = ["ping", "watch", "findings", "detectors", "params", "ps", "mem", "dmesg", "read", "dump", "keys"]
+Program.commands = ["ping", "watch", "findings", "detectors", "params", "ps", "mem", "dmesg", "read", "dump", "hold", "keys"]
 
 
 class Help(HelpTests, Program):
@@ -50,6 +50,8 @@ class Mistakes(OutputTests, Program):
             ("needs a host", "read", "0x1000", "64"),
             ("-o FILE", "dump", "web1"),
             ("/nowhere", "ping", "-H", "/nowhere"),
+            ("needs a host", "hold"),
+            ("cannot be lent", "hold", "web1", "--via", "/nowhere"),
             ("a directory and what to make", "keys", "/nowhere/keys"),
             ("not 'castle'", "keys", "/nowhere/keys", "castle"),
             ("host needs a name", "keys", "/nowhere/keys", "host"),
