@@ -449,6 +449,9 @@ static void check_ports(const struct net___health *net, u32 netns)
 	if (at >= OBJECTS_MAX)
 		return;
 	local_port_range(net, &low, &high);
+	// What was counted of another range means nothing.
+	if (low != objects[at].first_port || high != objects[at].last_port)
+		objects[at].ports_counted = objects[at].ports_used = 0;
 	objects[at].first_port = low;
 	objects[at].last_port = high;
 
