@@ -27,7 +27,7 @@ def own(row):
         return f"{statistics.median(row['own_seconds']):.2f} s"
     configured = row["configured"]
     if configured.isdigit():
-        return f"{configured} s (configured)"
+        return f"{configured} s configured"
     return configured
 
 
@@ -80,8 +80,22 @@ def of_kind(kind, kernels):
     return "\n".join(lines) + "\n"
 
 
+def merged(runs):
+    """The kernels of all runs. Of a fault that was measured again, what a later run has."""
+    kernels = {}
+    for one in [one for run in runs for one in run["kernels"]]:
+        known = kernels.setdefault(one["kernel"], {**one, "rows": []})
+        for row in one["rows"]:
+            places = [i for i, other in enumerate(known["rows"]) if other["fault"] == row["fault"]]
+            if places:
+                known["rows"][places[0]] = row
+            else:
+                known["rows"].append(row)
+    return list(kernels.values())
+
+
 def markdown(runs):
-    kernels = [one for run in runs for one in run["kernels"]]
+    kernels = merged(runs)
     described = "\n".join(
         f"- {', '.join(one['kernel'] for one in run['kernels'])}: `{run['command']}`, {run['rounds']} "
         f"round{'s' if run['rounds'] > 1 else ''}, {run['date']}; {run['machine']}" for run in runs)
