@@ -94,12 +94,28 @@ def merged(runs):
     return list(kernels.values())
 
 
+def missed_first(runs):
+    """Faults that an earlier run did not find, and a later one measured again."""
+    seen = {}
+    names = []
+    for one in [one for run in runs for one in run["kernels"]]:
+        for row in one["rows"]:
+            before = seen.get((one["kernel"], row["fault"]))
+            if before and not before["detected"]:
+                names.append(f"`{row['fault']}` on {one['kernel']}")
+            seen[one["kernel"], row["fault"]] = row
+    if not names:
+        return ""
+    return ("\n\nRuns are in order; of a fault that was measured again, with newer detectors, the later run counts. Not found before "
+            f"that: {', '.join(names)}.")
+
+
 def markdown(runs):
     kernels = merged(runs)
     described = "\n".join(
         f"- {', '.join(one['kernel'] for one in run['kernels'])}: `{run['command']}`, {run['rounds']} "
         f"round{'s' if run['rounds'] > 1 else ''}, {run['date']}; {run['machine']}" for run in runs)
-    text = HEAD.format(limit_ms=runs[0]["limit_ms"], runs=described)
+    text = HEAD.format(limit_ms=runs[0]["limit_ms"], runs=described + missed_first(runs))
     text += "".join(of_kind(kind, kernels) for kind in ("failures", "performance", "attacks"))
     for one in kernels:
         missed = [row["fault"] for row in one["rows"] if not row["detected"]]
