@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "cli/interrupt.h"
 #include "grass_cli/grass.h"
@@ -98,6 +99,17 @@ static bool is_running(struct fleet *fleet)
 	return ret;
 }
 
+// A session has two or three files, and the usual limit is 1024.
+static void allow_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 struct gs_error *fleet_watch(const struct hosts *hosts, struct watch_options *options, void *args,
 			     size_t size, bool (*go_on)(void *arg), void *arg, size_t *dead_ret)
 {
@@ -107,6 +119,7 @@ struct gs_error *fleet_watch(const struct hosts *hosts, struct watch_options *op
 	size_t started = 0;
 	sigset_t all, before;
 
+	allow_files();
 	pthread_mutex_init(&fleet.lock, NULL);
 	// Signals are this thread's.
 	sigfillset(&all);

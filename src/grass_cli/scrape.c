@@ -161,10 +161,11 @@ struct gs_error *scrape_start(const char *spec, uint16_t port, struct observed *
 			.port = listen_port(sockets[0]),
 		};
 	for (size_t i = 0; i < socket_count; i++) {
+		// Without select(): with many sessions, files have numbers of 1024 and more.
 		struct MHD_Daemon *daemon =
 			err ? NULL
-			    : MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL,
-					       handle, scrape, MHD_OPTION_LISTEN_SOCKET, sockets[i],
+			    : MHD_start_daemon(MHD_USE_AUTO_INTERNAL_THREAD, 0, NULL, NULL, handle,
+					       scrape, MHD_OPTION_LISTEN_SOCKET, sockets[i],
 					       MHD_OPTION_CONNECTION_LIMIT,
 					       (unsigned int)CONNECTIONS,
 					       MHD_OPTION_CONNECTION_TIMEOUT,
