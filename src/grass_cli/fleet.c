@@ -11,6 +11,8 @@
 
 // Of a thread for each host.
 enum { STACK = 256 << 10 };
+// So far apart from each other hosts are first asked, and so from then on, if the interval has room for all.
+#define APART_NS UINT64_C(10000000)
 // How often the main thread looks whether they go on.
 #define LOOK_NS UINT64_C(200000000)
 
@@ -24,6 +26,8 @@ struct fleet {
 struct member {
 	struct fleet *fleet;
 	const struct host_address *address;
+	// Before the first heartbeat.
+	uint64_t wait_ns;
 	void *arg;
 	pthread_t thread;
 };
@@ -61,7 +65,10 @@ static void *watch_member(void *arg)
 {
 	struct member *member = arg;
 	struct fleet *fleet = member->fleet;
-	enum verdict_state state = watch_host(member->address, fleet->options, member->arg);
+	enum verdict_state state = VERDICT_NONE;
+
+	if (watch_end_sleep(fleet->options->end, member->wait_ns))
+		state = watch_host(member->address, fleet->options, member->arg);
 
 	pthread_mutex_lock(&fleet->lock);
 	fleet->running--;
@@ -116,9 +123,12 @@ struct gs_error *fleet_watch(const struct hosts *hosts, struct watch_options *op
 	_cleanup_free_ struct member *members = calloc(hosts->count, sizeof(*members));
 	struct fleet fleet = { .options = options };
 	struct gs_error *err = members ? NULL : &gs_enomem;
+	uint64_t apart_ns = options->interval_ns / hosts->count;
 	size_t started = 0;
 	sigset_t all, before;
 
+	if (apart_ns > APART_NS)
+		apart_ns = APART_NS;
 	allow_files();
 	pthread_mutex_init(&fleet.lock, NULL);
 	// Signals are this thread's.
@@ -128,6 +138,7 @@ struct gs_error *fleet_watch(const struct hosts *hosts, struct watch_options *op
 		members[started] = (struct member){
 			.fleet = &fleet,
 			.address = &hosts->list[started],
+			.wait_ns = started * apart_ns,
 			.arg = (char *)args + started * size,
 		};
 		err = start_member(&fleet, &members[started]);
