@@ -22,6 +22,7 @@ bench: deps-full all
 	BUILD=$(BUILD) bench/run
 	BUILD=$(BUILD) bench/full-pass
 	BUILD=$(BUILD) bench/rdma
+	BUILD=$(BUILD) bench/fleet
 
 install: all
 	meson configure $(BUILD) --prefix $(PREFIX)
