@@ -16,6 +16,7 @@
 #include "cli/top_draw.h"
 #include "util/array.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 static const char help[] =
 	"Usage: gpusentinel -t TARGET top [OPTION]... [DETECTOR...|FILE.so...]\n"
@@ -41,14 +42,6 @@ struct watch {
 	uint64_t delay_ns;
 	bool batch;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 static struct gs_error *parse_delay(const char *text, uint64_t *ret)
 {
@@ -198,10 +191,10 @@ static struct gs_error *batch(struct watch *watch, const sigset_t *set)
 	if (err)
 		return err;
 
-	uint64_t start = now_ns();
+	uint64_t start = clock_ns(CLOCK_MONOTONIC);
 
 	while (!gs_engine_error(watch->cli->engine) && poll(&fd, 1, STEP_MS) <= 0) {
-		uint64_t passed = now_ns() - start;
+		uint64_t passed = clock_ns(CLOCK_MONOTONIC) - start;
 
 		if (passed >= watch->delay_ns &&
 		    (top_runs(&watch->top) >= 2 ||
@@ -319,7 +312,7 @@ static void loop(struct watch *watch, int signals)
 	uint64_t next = 0;
 
 	for (;;) {
-		uint64_t now = now_ns();
+		uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
 		if (now >= next) {
 			show(watch);

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <time.h>
 
+#include "util/clock.h"
+
 static volatile bool stopped;
 
 static void stop(int signal)
@@ -26,21 +28,19 @@ const volatile bool *interrupt_catch(void)
 
 bool interrupt_sleep(uint64_t ns)
 {
-	struct timespec now;
-	uint64_t until;
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + ns;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	until = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec + ns;
 	// A signal that comes just before the call costs this long.
 	while (!stopped) {
-		uint64_t at, left;
+		uint64_t at = clock_ns(CLOCK_MONOTONIC);
 
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		at = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 		if (at >= until)
 			return true;
-		left = until - at < 200000000 ? until - at : 200000000;
-		nanosleep(&(struct timespec){ .tv_nsec = (long)left }, NULL);
+
+		uint64_t left = until - at < 200000000 ? until - at : 200000000;
+		struct timespec time = clock_timespec(left);
+
+		nanosleep(&time, NULL);
 	}
 	return false;
 }

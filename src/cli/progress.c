@@ -6,21 +6,14 @@
 #include <unistd.h>
 
 #include "cli/text.h"
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
+#include "util/clock.h"
 
 void progress_init(struct progress *progress, const char *what, uint64_t total)
 {
 	*progress = (struct progress){
 		.what = what,
 		.total = total,
-		.start_ns = now_ns(),
+		.start_ns = clock_ns(CLOCK_MONOTONIC),
 		.terminal = isatty(STDERR_FILENO),
 	};
 }
@@ -33,7 +26,7 @@ void progress_update(struct progress *progress, uint64_t done)
 	if (!progress->terminal)
 		return;
 
-	uint64_t now = now_ns(), spent = now - progress->start_ns;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), spent = now - progress->start_ns;
 
 	if (spent < DELAY_NS || now - progress->shown_ns < INTERVAL_NS)
 		return;

@@ -17,18 +17,12 @@
 #include "cli/text.h"
 #include "util/array.h"
 #include "util/cleanup.h"
-
-static int64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
+#include "util/clock.h"
 
 void running_wait(const struct running *running)
 {
-	int64_t end = running->for_ns < 0 ? 0 : now_ns() + running->for_ns;
+	int64_t end =
+		running->for_ns < 0 ? 0 : (int64_t)clock_ns(CLOCK_MONOTONIC) + running->for_ns;
 	// No events are asked for: what is left is POLLERR of a pipe without reader, POLLHUP of a terminal.
 	struct pollfd fds[] = { { running->signals, POLLIN, 0 },
 				{ running->quiet ? -1 : STDOUT_FILENO, 0, 0 } };
@@ -38,7 +32,7 @@ void running_wait(const struct running *running)
 		int64_t left = INT64_C(1000000000);
 
 		if (running->for_ns >= 0) {
-			left = end - now_ns();
+			left = end - (int64_t)clock_ns(CLOCK_MONOTONIC);
 			if (left <= 0)
 				return;
 		}

@@ -10,6 +10,7 @@
 #include "cli/text.h"
 #include "util/array.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 // Events that are shown if there is any number of lines.
 #define MANY_EVENTS 16
@@ -30,14 +31,6 @@ static uint64_t value_of(const struct top *top, enum top_source_id id, const cha
 	return item_number(top_value(top, id, name));
 }
 
-static uint64_t wall_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
 static bool has_panicked(const struct top *top)
 {
 	const struct gs_item *cpu = top_value(top, TOP_SYSTEM, "panic_cpu");
@@ -55,7 +48,7 @@ static void draw_title(struct top *top, const struct top_view *view, struct fram
 		top_value(top, TOP_SYSTEM, "load15"),
 	};
 
-	text_wall(wall, wall_now_ns());
+	text_wall(wall, clock_ns(CLOCK_REALTIME));
 	// Without the milliseconds.
 	wall[strcspn(wall, ".")] = 0;
 	text_duration(uptime, value_of(top, TOP_SYSTEM, "uptime_ns"));
@@ -206,7 +199,7 @@ static size_t draw_conditions(const struct top *top, struct frame *frame, size_t
 {
 	size_t count = gs_conditions_count(top->conditions);
 	_cleanup_free_ const struct gs_condition **list = calloc(count + 1, sizeof(*list));
-	uint64_t now = wall_now_ns();
+	uint64_t now = clock_ns(CLOCK_REALTIME);
 
 	if (!list) {
 		frame->failed = true;

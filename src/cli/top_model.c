@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "util/array.h"
+#include "util/clock.h"
 
 // The rows of a run come together: when none has come for so long, that was all.
 #define QUIET_NS UINT64_C(100000000)
@@ -16,14 +17,6 @@ static const char *const names[TOP_SOURCES] = {
 	[TOP_SYSTEM] = "system",
 	[TOP_CPU] = "cpu",
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 bool top_init(struct top *top)
 {
@@ -142,7 +135,7 @@ static void add_row(struct top *top, const struct gs_record *record)
 			take(top, i);
 		source->filling_run = record->run;
 		source->filling_time_ns = record->time_ns;
-		source->came_ns = now_ns();
+		source->came_ns = clock_ns(CLOCK_MONOTONIC);
 		rows_add(&source->filling, record);
 	}
 }
@@ -178,7 +171,7 @@ void top_record(void *arg, const struct gs_record *record)
 
 void top_settle(struct top *top, bool all)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
 	for (size_t i = 0; i < TOP_SOURCES; i++) {
 		if (all || now - top->sources[i].came_ns > QUIET_NS)

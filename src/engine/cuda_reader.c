@@ -104,8 +104,7 @@ struct gs_error *cuda_reader_drain(struct cuda *cuda, bool table)
 
 static bool sleep_until(struct cuda *cuda, uint64_t when)
 {
-	struct timespec until = { .tv_sec = (time_t)(when / SECOND),
-				  .tv_nsec = (long)(when % SECOND) };
+	struct timespec until = clock_timespec(when);
 	int result = 0;
 
 	while (!cuda->quit && result != ETIMEDOUT)

@@ -121,8 +121,7 @@ static uint64_t sleep_after(uint64_t idle_ns)
 // Until @when, or a wish to quit. Under the lock.
 static void sleep_until(struct host_mailbox *mailbox, uint64_t when)
 {
-	struct timespec until = { .tv_sec = (time_t)(when / (1000 * MS)),
-				  .tv_nsec = (long)(when % (1000 * MS)) };
+	struct timespec until = clock_timespec(when);
 
 	while (!mailbox->quit &&
 	       pthread_cond_timedwait(&mailbox->wake, &mailbox->lock, &until) != ETIMEDOUT)

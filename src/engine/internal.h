@@ -13,6 +13,7 @@
 #include <gpusentinel/engine.h>
 
 #include "engine/fat.h"
+#include "util/clock.h"
 
 // Loop iterations of one run if nobody says otherwise: the longest lists of a large machine fit,
 // and a list without end costs a fraction of a second.
@@ -143,8 +144,6 @@ static inline uint32_t detector_kinds(const struct gs_detector *detector)
 }
 
 extern const struct engine_ops cpu_ops, cuda_ops;
-
-uint64_t clock_ns(clockid_t clock);
 
 // Detectors that ran by themselves have ended because of @err, which this takes over; NULL: nothing. The first one is
 // kept for gs_engine_error().

@@ -11,14 +11,6 @@
 #include "engine/internal.h"
 #include "util/cleanup.h"
 
-uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 void cond_init(pthread_cond_t *cond)
 {
 	pthread_condattr_t attr;
@@ -258,10 +250,7 @@ struct gs_error *gs_detector_run(struct gs_detector *detector, gs_record_fn *fn,
 static bool wait_until(struct gs_detector *detector, uint64_t when)
 {
 	struct gs_engine *engine = detector->engine;
-	struct timespec until = {
-		.tv_sec = (time_t)(when / 1000000000),
-		.tv_nsec = (long)(when % 1000000000),
-	};
+	struct timespec until = clock_timespec(when);
 	int result = 0;
 
 	pthread_mutex_lock(&engine->lock);

@@ -23,6 +23,7 @@
 #include "grass/tls.h"
 #include "util/array.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 #define SECOND UINT64_C(1000000000)
 
@@ -75,18 +76,10 @@ struct grass_server {
 	unsigned int lines, lines_left_out;
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
-}
-
 __attribute__((format(printf, 2, 3))) static void say(struct grass_server *server,
 						      const char *format, ...)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	char line[512];
 	va_list args;
 
@@ -132,7 +125,7 @@ static void leave(struct grass_server *server, struct connection *c)
 	// What it has been handed lasts.
 	if (c->place >= 0) {
 		server->places.list[c->place].connection = -1;
-		server->places.list[c->place].broken_ns = now_ns();
+		server->places.list[c->place].broken_ns = clock_ns(CLOCK_MONOTONIC);
 		say(server, "monitor %s at %s: the connection is broken, its access stays", c->name,
 		    c->peer);
 	}
@@ -144,7 +137,7 @@ static void leave(struct grass_server *server, struct connection *c)
 	c->draining = true;
 	c->out_size = c->out_sent = 0;
 	c->wants = POLLIN;
-	c->deadline = now_ns() + DRAIN_MS * (SECOND / 1000);
+	c->deadline = clock_ns(CLOCK_MONOTONIC) + DRAIN_MS * (SECOND / 1000);
 }
 
 // Send an object, and bytes behind it. False: no memory.
@@ -166,7 +159,7 @@ static bool queue(struct connection *c, struct json_object *object, const void *
 	c->out = grown;
 	c->out_size = left + size + more_size;
 	c->out_sent = 0;
-	c->deadline = now_ns() + PATIENCE_S * SECOND;
+	c->deadline = clock_ns(CLOCK_MONOTONIC) + PATIENCE_S * SECOND;
 	return true;
 }
 
@@ -367,7 +360,7 @@ static bool send_queued(struct grass_server *server, struct connection *c)
 			return may_go_on(server, c, result);
 		c->out_sent += (size_t)result;
 		// A peer that takes something has time again.
-		c->deadline = now_ns() + PATIENCE_S * SECOND;
+		c->deadline = clock_ns(CLOCK_MONOTONIC) + PATIENCE_S * SECOND;
 	}
 	c->wants = POLLIN;
 	// Nothing is owed: who has a place may be silent for as long as it likes.
@@ -453,7 +446,7 @@ static void welcome(struct grass_server *server, int listener)
 	c->fd = fd;
 	c->place = -1;
 	c->wants = POLLIN;
-	c->deadline = now_ns() + PATIENCE_S * SECOND;
+	c->deadline = clock_ns(CLOCK_MONOTONIC) + PATIENCE_S * SECOND;
 	listen_keep_alive(fd);
 	listen_peer_name((struct sockaddr *)&address, length, c->peer);
 	server->connections[index] = c;
@@ -462,7 +455,7 @@ static void welcome(struct grass_server *server, int listener)
 // Connections that have been waited for in vain; @return milliseconds until the next one is.
 static int leave_slow_ones(struct grass_server *server)
 {
-	uint64_t now = now_ns(), next = UINT64_MAX;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), next = UINT64_MAX;
 
 	for (size_t i = 0; i < CONNECTIONS; i++) {
 		struct connection *c = server->connections[i];

@@ -22,6 +22,7 @@
 #include "grass/symbols.h"
 #include "grass/tls.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 #define SECOND UINT64_C(1000000000)
 
@@ -135,13 +136,11 @@ static struct gs_error *wait_for(struct grass_session *session, int result, uint
 				 const char *what)
 {
 	int error = SSL_get_error(session->ssl, result);
-	struct timespec now;
 
 	if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE)
 		return over(session, what);
-	clock_gettime(CLOCK_MONOTONIC, &now);
 
-	uint64_t ns = (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+	uint64_t ns = clock_ns(CLOCK_MONOTONIC);
 	struct pollfd poll_fd = {
 		.fd = session->fd,
 		.events = error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT,
@@ -154,10 +153,7 @@ static struct gs_error *wait_for(struct grass_session *session, int result, uint
 
 static uint64_t deadline_of(const struct grass_session *session)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec + session->timeout_ns;
+	return clock_ns(CLOCK_MONOTONIC) + session->timeout_ns;
 }
 
 static struct gs_error *shake(struct grass_session *session, const struct grass_host *host)

@@ -15,6 +15,7 @@
 
 #include "grass/verbs_card.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 enum {
 	// Operations that are under way. The NIC has as many reads of them on the wire as both ends allow.
@@ -60,14 +61,6 @@ struct fabric_link {
 	// Why nothing can be moved any more; NULL: it can.
 	char *broken;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * SECOND_NS + (uint64_t)ts.tv_nsec;
-}
 
 static void free_memory(struct fabric_link *link)
 {
@@ -348,7 +341,7 @@ static struct gs_error *sleep_for_event(struct fabric_link *link, uint64_t deadl
 	struct pollfd fd = { .fd = link->channel->fd, .events = POLLIN };
 	struct ibv_cq *cq;
 	void *context;
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
 	if (now < deadline && poll(&fd, 1, (int)((deadline - now) / 1000000) + 1) < 0 &&
 	    errno != EINTR)
@@ -361,7 +354,7 @@ static struct gs_error *sleep_for_event(struct fabric_link *link, uint64_t deadl
 // Wait for at least one completion.
 static struct gs_error *wait_one(struct fabric_link *link)
 {
-	uint64_t begin = now_ns(), deadline = begin + link->timeout_ns;
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC), deadline = begin + link->timeout_ns;
 	uint64_t spin = begin + (link->timeout_ns < SPIN_NS ? link->timeout_ns : SPIN_NS);
 	bool any, armed = false;
 
@@ -371,7 +364,7 @@ static struct gs_error *wait_one(struct fabric_link *link)
 
 		if (err || any)
 			return err;
-		now = now_ns();
+		now = clock_ns(CLOCK_MONOTONIC);
 		if (now >= deadline)
 			return no_answer(link);
 		if (now < spin)

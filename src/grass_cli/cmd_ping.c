@@ -8,6 +8,7 @@
 #include "cli/json.h"
 #include "cli/text.h"
 #include "grass_cli/grass.h"
+#include "util/clock.h"
 
 static const char help[] =
 	"Usage: grass ping HOST [-c COUNT] [-i SECONDS] [-q] [--json]\n"
@@ -103,10 +104,10 @@ static struct gs_error *ask(struct ping *ping, struct gs_mailbox_heartbeat *beat
 	if (err)
 		return err;
 
-	uint64_t start = host_clock_ns();
+	uint64_t start = clock_ns(CLOCK_MONOTONIC);
 
 	err = mailbox_client_ping(ping->host.client, pong);
-	*took_ret = host_clock_ns() - start;
+	*took_ret = clock_ns(CLOCK_MONOTONIC) - start;
 	ping->owed = err;
 	return err;
 }
@@ -140,7 +141,7 @@ static void print_summary(const struct ping *ping)
 	double mean = answered ? ping->sum_ns / (double)answered : 0;
 	double variance = answered ? ping->square_sum / (double)answered - mean * mean : 0;
 	double mdev = sqrt(variance > 0 ? variance : 0);
-	uint64_t time_ns = host_clock_ns() - ping->start_ns;
+	uint64_t time_ns = clock_ns(CLOCK_MONOTONIC) - ping->start_ns;
 
 	if (ping->json) {
 		struct json_object *object = json_object_new_object();
@@ -186,14 +187,14 @@ static struct gs_error *ping_host(struct ping *ping)
 	const volatile bool *stop = interrupt_catch();
 
 	print_start(ping);
-	ping->start_ns = host_clock_ns();
+	ping->start_ns = clock_ns(CLOCK_MONOTONIC);
 	for (uint64_t next = ping->start_ns;;) {
 		ping_once(ping);
 		if (fflush(stdout) || *stop || (ping->count && ping->sent >= ping->count))
 			break;
 		next += ping->interval_ns;
 
-		uint64_t now = host_clock_ns();
+		uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
 		// What was missed is skipped.
 		if (next < now)

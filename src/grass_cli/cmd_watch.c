@@ -11,6 +11,7 @@
 #include "grass_cli/fleet.h"
 #include "grass_cli/grass.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 static const char help[] =
 	"Usage: grass watch HOST... [-H FILE] [OPTION]...\n"
@@ -107,7 +108,8 @@ static void tell_verdict(void *arg, const struct verdict *verdict, const char *r
 	const struct member *member = arg;
 	struct watching *watching = member->watching;
 	// Verdicts go by a clock that does not know the time of day.
-	uint64_t since_ns = host_wall_ns() - (host_clock_ns() - verdict->since_ns);
+	uint64_t since_ns =
+		clock_ns(CLOCK_REALTIME) - (clock_ns(CLOCK_MONOTONIC) - verdict->since_ns);
 
 	pthread_mutex_lock(&watching->lock);
 	if (watching->json)

@@ -16,6 +16,7 @@
 
 #include "grass_cli/watch.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 #define SECOND UINT64_C(1000000000)
 // How often is looked whether a link is still there, and after how long a host that is not is tried again at most.
@@ -192,16 +193,9 @@ static bool serve_one(struct held *held, int fd, void *data)
 
 static bool lock_in_time(struct held *held)
 {
-	uint64_t ns = held->hold->options->timeout_ns;
-	struct timespec until;
+	struct timespec until =
+		clock_timespec(clock_ns(CLOCK_MONOTONIC) + held->hold->options->timeout_ns);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(ns / SECOND);
-	until.tv_nsec += (long)(ns % SECOND);
-	if (until.tv_nsec >= (long)SECOND) {
-		until.tv_sec++;
-		until.tv_nsec -= (long)SECOND;
-	}
 	return !pthread_mutex_clocklock(&held->lock, CLOCK_MONOTONIC, &until);
 }
 

@@ -5,24 +5,6 @@
 #include <string.h>
 #include <time.h>
 
-static uint64_t clock_at(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-uint64_t host_clock_ns(void)
-{
-	return clock_at(CLOCK_MONOTONIC);
-}
-
-uint64_t host_wall_ns(void)
-{
-	return clock_at(CLOCK_REALTIME);
-}
-
 static struct gs_error *open_session(struct host *host, const struct host_address *address,
 				     const struct host_options *options, bool symbols)
 {

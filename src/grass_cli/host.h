@@ -58,8 +58,4 @@ struct gs_error *host_find_detector(const struct host *host, const char *name, u
  */
 struct gs_error *host_run(struct host *host, const char *name, struct rows *rows);
 
-/** CLOCK_MONOTONIC, and nanoseconds since the epoch. */
-uint64_t host_clock_ns(void);
-uint64_t host_wall_ns(void);
-
 #endif

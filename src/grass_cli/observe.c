@@ -6,6 +6,7 @@
 
 #include "grass_cli/exposition.h"
 #include "util/array.h"
+#include "util/clock.h"
 
 // Labels are at most these, beside the host.
 #define LABELS_MAX (OM_LABELS - 1)
@@ -49,9 +50,9 @@ struct snapshot *observed_snapshot(struct observed *observed)
 	return snapshot;
 }
 
-uint64_t observed_wall_ns(uint64_t clock_ns)
+uint64_t observed_wall_ns(uint64_t monotonic_ns)
 {
-	return host_wall_ns() - (host_clock_ns() - clock_ns);
+	return clock_ns(CLOCK_REALTIME) - (clock_ns(CLOCK_MONOTONIC) - monotonic_ns);
 }
 
 /*
@@ -121,7 +122,7 @@ static void found(void *arg, const struct gs_record *record, uint64_t number)
 	kind->count++;
 	if (record->state == GS_EVENT) {
 		// Its clock may go ahead of this one.
-		uint64_t now_ns = host_wall_ns();
+		uint64_t now_ns = clock_ns(CLOCK_REALTIME);
 
 		kind->event_ns = record->wall_ns < now_ns ? record->wall_ns : now_ns;
 		snprintf(kind->event, sizeof(kind->event), "%s", gs_record_text(record));
@@ -195,7 +196,7 @@ static void add_heartbeat(struct observed *observed, const struct watch_look *lo
 		int64_t offset = look->host->header->wall_offset_ns;
 
 		if (!observed->beat_ns || observed->beats != pong->answer.beats)
-			observed->beat_ns = host_clock_ns();
+			observed->beat_ns = clock_ns(CLOCK_MONOTONIC);
 		observed->beats = pong->answer.beats;
 		add(observed, "grass_round_trip_seconds", (double)look->round_trip_ns / 1e9);
 		add(observed, "grass_engine_beats", (double)pong->answer.beats);
@@ -367,7 +368,7 @@ static void alert_finding(struct observed *observed, const char *name, const cha
 
 static void add_findings(struct observed *observed)
 {
-	uint64_t now_ns = host_wall_ns();
+	uint64_t now_ns = clock_ns(CLOCK_REALTIME);
 
 	for (size_t i = 0; i < observed->kind_count; i++) {
 		struct observed_kind *kind = &observed->kinds[i];

@@ -61,6 +61,6 @@ struct snapshot *observed_snapshot(struct observed *observed);
 void observed_callbacks(struct watch_options *options);
 
 /** Nanoseconds since the epoch of what a verdict says by another clock. */
-uint64_t observed_wall_ns(uint64_t clock_ns);
+uint64_t observed_wall_ns(uint64_t monotonic_ns);
 
 #endif

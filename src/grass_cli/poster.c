@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "grass_cli/alerts.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 #define SECOND UINT64_C(1000000000)
 // How often is looked for what has begun or ended; how often what goes on is posted again, and what did not arrive.
@@ -131,7 +132,7 @@ static size_t get_snapshots(struct poster *poster, struct snapshot **list)
 static bool post_all(struct poster *poster, struct snapshot **list, bool due)
 {
 	size_t count = get_snapshots(poster, list);
-	uint64_t now_ns = host_wall_ns();
+	uint64_t now_ns = clock_ns(CLOCK_REALTIME);
 	bool changed;
 	struct json_object *message =
 		alerts_message(&poster->alerts, list, count, now_ns, now_ns + END_NS, &changed);
@@ -162,7 +163,7 @@ static void *post_alerts(void *arg)
 	uint64_t due_ns = 0;
 
 	while (list && watch_end_sleep(poster->end, LOOK_NS)) {
-		uint64_t now_ns = host_clock_ns();
+		uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
 
 		// While nobody answers, what changes waits as well.
 		if (poster->broken && now_ns < due_ns)
@@ -170,7 +171,7 @@ static void *post_alerts(void *arg)
 		if (post_all(poster, list, now_ns >= due_ns))
 			due_ns = now_ns + AGAIN_NS;
 		else if (poster->broken)
-			due_ns = host_clock_ns() + RETRY_NS;
+			due_ns = clock_ns(CLOCK_MONOTONIC) + RETRY_NS;
 	}
 	return NULL;
 }

@@ -6,6 +6,7 @@
 #include "grass_cli/host.h"
 #include "grass_cli/records.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 // Times that a run is asked for if what it wrote was overwritten before it was read.
 enum { TRIES = 3 };
@@ -54,7 +55,7 @@ static struct gs_error *wait_for_run(struct host *host, const struct collector *
 				     uint64_t kick, const char *name,
 				     struct gs_mailbox_detector *row)
 {
-	uint64_t since = host_clock_ns();
+	uint64_t since = clock_ns(CLOCK_MONOTONIC);
 
 	for (;;) {
 		struct gs_error *err =
@@ -67,7 +68,7 @@ static struct gs_error *wait_for_run(struct host *host, const struct collector *
 					       host->address->name, name);
 		if (row->kicked >= kick)
 			return NULL;
-		if (host_clock_ns() - since > host->timeout_ns)
+		if (clock_ns(CLOCK_MONOTONIC) - since > host->timeout_ns)
 			return too_late(host, name);
 		nanosleep(&(struct timespec){ .tv_nsec = 200000 }, NULL);
 	}
@@ -77,7 +78,8 @@ static struct gs_error *wait_for_run(struct host *host, const struct collector *
 static struct gs_error *collect(struct host *host, struct collector *collector,
 				const struct gs_mailbox_detector *row)
 {
-	uint64_t gaps = mailbox_gaps(host->reader, GS_MAILBOX_DATA), since = host_clock_ns();
+	uint64_t gaps = mailbox_gaps(host->reader, GS_MAILBOX_DATA),
+		 since = clock_ns(CLOCK_MONOTONIC);
 
 	while (collector->next < row->records[GS_MAILBOX_DATA] &&
 	       mailbox_gaps(host->reader, GS_MAILBOX_DATA) == gaps) {
@@ -87,7 +89,7 @@ static struct gs_error *collect(struct host *host, struct collector *collector,
 
 		if (err)
 			return err;
-		if (!count && host_clock_ns() - since > host->timeout_ns)
+		if (!count && clock_ns(CLOCK_MONOTONIC) - since > host->timeout_ns)
 			return too_late(host, row->name);
 	}
 	return NULL;

@@ -8,6 +8,7 @@
 #include "grass/listen.h"
 #include "grass_cli/exposition.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 // A name may have several addresses. Scrapers are few, and quick.
 enum { ADDRESSES = 8, CONNECTIONS = 32, TIMEOUT_S = 10 };
@@ -64,7 +65,7 @@ char *scrape_text(struct observed *hosts, size_t count, struct poster *poster, b
 		list[used] = observed_snapshot(&hosts[i]);
 		used += list[used] != NULL;
 	}
-	exposition_write(&om, list, used, host_clock_ns());
+	exposition_write(&om, list, used, clock_ns(CLOCK_MONOTONIC));
 	for (size_t i = 0; i < used; i++)
 		snapshot_put(list[i]);
 	if (!fclose(om.out))

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "grass_cli/records.h"
+#include "util/clock.h"
 
 #define SECOND UINT64_C(1000000000)
 // A host that cannot be reached is tried again after so long at first, then after twice as long each time.
@@ -42,8 +43,7 @@ void watch_end_now(struct watch_end *end)
 
 bool watch_end_sleep(struct watch_end *end, uint64_t ns)
 {
-	uint64_t at = host_clock_ns() + ns;
-	struct timespec until = { .tv_sec = (time_t)(at / SECOND), .tv_nsec = (long)(at % SECOND) };
+	struct timespec until = clock_timespec(clock_ns(CLOCK_MONOTONIC) + ns);
 	int result = 0;
 
 	pthread_mutex_lock(&end->lock);
@@ -92,7 +92,7 @@ static void take_finding(void *arg, const struct gs_record *record)
 	};
 
 	watch->options->finding(watch->arg, record, watch->records.position);
-	tell(watch, verdict_note(&watch->verdict, host_clock_ns(), &finding));
+	tell(watch, verdict_note(&watch->verdict, clock_ns(CLOCK_MONOTONIC), &finding));
 }
 
 static struct gs_error *take_entry(void *arg, const struct gs_mailbox_entry *entry,
@@ -152,7 +152,7 @@ static struct gs_error *open_host(struct watch *watch)
 	}
 	memcpy(watch->instance, watch->host.header->instance, sizeof(watch->instance));
 	watch->next = 0;
-	tell(watch, verdict_restart(&watch->verdict, host_clock_ns()));
+	tell(watch, verdict_restart(&watch->verdict, clock_ns(CLOCK_MONOTONIC)));
 	return NULL;
 }
 
@@ -162,12 +162,12 @@ static struct gs_error *beat(struct watch *watch)
 	struct gs_error *err = watch->owed ? mailbox_client_synchronise(watch->host.client) : NULL;
 
 	if (!err) {
-		uint64_t sent_ns = host_clock_ns();
+		uint64_t sent_ns = clock_ns(CLOCK_MONOTONIC);
 
 		watch->owed = true;
 		err = mailbox_client_ping(watch->host.client, &watch->pong);
 		watch->owed = err;
-		watch->round_trip_ns = host_clock_ns() - sent_ns;
+		watch->round_trip_ns = clock_ns(CLOCK_MONOTONIC) - sent_ns;
 	}
 	return err;
 }
@@ -188,7 +188,7 @@ static void try_again_later(struct watch *watch)
 	watch->backoff_ns = watch->backoff_ns ? 2 * watch->backoff_ns : BACKOFF_NS;
 	if (watch->backoff_ns > BACKOFF_MAX_NS)
 		watch->backoff_ns = BACKOFF_MAX_NS;
-	watch->try_ns = host_clock_ns() + watch->backoff_ns;
+	watch->try_ns = clock_ns(CLOCK_MONOTONIC) + watch->backoff_ns;
 }
 
 // A new session, if it is time for one. One that is there and silent is kept until a new one is: a dead system gives
@@ -197,7 +197,7 @@ static struct gs_error *reach(struct watch *watch)
 {
 	bool silent = watch->open && watch->verdict.state == VERDICT_UNREACHABLE;
 
-	if ((watch->open && !silent) || host_clock_ns() < watch->try_ns)
+	if ((watch->open && !silent) || clock_ns(CLOCK_MONOTONIC) < watch->try_ns)
 		return NULL;
 
 	struct gs_error *err = open_host(watch);
@@ -223,11 +223,12 @@ static bool look(struct watch *watch)
 		link = poll_findings(watch);
 	}
 	if (err)
-		tell(watch, verdict_miss(&watch->verdict, host_clock_ns(), err->message));
+		tell(watch, verdict_miss(&watch->verdict, clock_ns(CLOCK_MONOTONIC), err->message));
 	else if (!link)
-		tell(watch, verdict_answer(&watch->verdict, host_clock_ns()));
+		tell(watch, verdict_answer(&watch->verdict, clock_ns(CLOCK_MONOTONIC)));
 	if (link && !err)
-		tell(watch, verdict_miss(&watch->verdict, host_clock_ns(), link->message));
+		tell(watch,
+		     verdict_miss(&watch->verdict, clock_ns(CLOCK_MONOTONIC), link->message));
 	answered = watch->open && !err && !link;
 	// Nothing can be read: the link is gone, and does not come back by itself.
 	if (link) {
@@ -262,7 +263,7 @@ enum verdict_state watch_host(const struct host_address *address,
 		.options = options,
 		.verdict.rules = options->rules,
 	};
-	uint64_t next = host_clock_ns();
+	uint64_t next = clock_ns(CLOCK_MONOTONIC);
 
 	bool go_on = true;
 
@@ -272,7 +273,7 @@ enum verdict_state watch_host(const struct host_address *address,
 			break;
 		next += options->interval_ns;
 
-		uint64_t now = host_clock_ns();
+		uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
 		// What was missed is skipped.
 		if (next < now)

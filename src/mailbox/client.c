@@ -9,6 +9,7 @@
 
 #include "mailbox/layout.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 #define SECOND UINT64_C(1000000000)
 
@@ -35,18 +36,10 @@ struct mailbox_client {
 	size_t answer_size;
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
-}
-
 // An answer takes microseconds as a rule; whoever waits for longer does not hold a CPU.
 static void pause_for(uint64_t since)
 {
-	uint64_t waited = now_ns() - since;
+	uint64_t waited = clock_ns(CLOCK_MONOTONIC) - since;
 
 	if (waited > 200000)
 		nanosleep(&(struct timespec){ .tv_nsec = waited < SECOND / 10 ? 20000 : 500000 },
@@ -66,7 +59,7 @@ static struct gs_error *read_state(struct mailbox_client *client, struct gs_moni
 // Numbers go on behind those of who spoke as this monitor before, and what it left under way comes first.
 struct gs_error *mailbox_client_synchronise(struct mailbox_client *client)
 {
-	uint64_t since = now_ns();
+	uint64_t since = clock_ns(CLOCK_MONOTONIC);
 
 	for (;;) {
 		struct gs_monitor_state state;
@@ -82,7 +75,7 @@ struct gs_error *mailbox_client_synchronise(struct mailbox_client *client)
 			&first, sizeof(first));
 		if (err || first != client->next)
 			return err;
-		if (now_ns() - since > client->timeout_ns)
+		if (clock_ns(CLOCK_MONOTONIC) - since > client->timeout_ns)
 			return gs_error_create(GS_ERROR_OTHER,
 					       "the supervisor does not answer: request %" PRIu64
 					       " of monitor %u waits",
@@ -177,7 +170,7 @@ static struct gs_error *receive(struct mailbox_client *client, const struct gs_r
 {
 	struct gs_answer *answer = (struct gs_answer *)client->answer;
 	uint64_t offset = mailbox_answer_offset(client->header, client->monitor, request->sequence);
-	uint64_t since = now_ns();
+	uint64_t since = clock_ns(CLOCK_MONOTONIC);
 
 	for (;;) {
 		uint64_t first;
@@ -195,7 +188,7 @@ static struct gs_error *receive(struct mailbox_client *client, const struct gs_r
 		    mailbox_check_answer(client->header, answer, client->answer_size,
 					 client->monitor, request->sequence))
 			break;
-		if (now_ns() - since > client->timeout_ns)
+		if (clock_ns(CLOCK_MONOTONIC) - since > client->timeout_ns)
 			return gs_error_create(
 				GS_ERROR_OTHER,
 				first == request->sequence

@@ -7,6 +7,7 @@
 
 #include "mailbox/layout.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 enum {
 	// Slots read at a time: the largest entry fits several times.
@@ -44,17 +45,9 @@ struct mailbox_reader {
 	uint64_t chunk[CHUNK * GS_MAILBOX_SLOT / 8];
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 bool mailbox_wait(const struct mailbox_reader *reader, uint64_t *since)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
 	if (!*since)
 		*since = now;
