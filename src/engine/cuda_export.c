@@ -9,8 +9,7 @@ struct gs_error *cuda_export(struct gs_engine *engine, struct gs_mailbox_export 
 	int supported = 0;
 
 	if (!cuda->mailbox)
-		return gs_error_create(GS_ERROR_USAGE,
-				       "the engine has no mailbox before its first start");
+		return engine_no_mailbox();
 	*ret = (struct gs_mailbox_export){
 		.size = cuda->header.size,
 		.gpu_address = cuda->mailbox,

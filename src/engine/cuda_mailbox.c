@@ -185,8 +185,7 @@ struct gs_error *cuda_mailbox_remove(struct cuda *cuda, int index)
 static struct gs_error *enter_looker(struct cuda *cuda)
 {
 	if (!cuda->looker)
-		return gs_error_create(GS_ERROR_USAGE,
-				       "the engine has no mailbox before its first start");
+		return engine_no_mailbox();
 
 	struct gs_error *err = cuda_enter(cuda);
 

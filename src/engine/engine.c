@@ -448,7 +448,7 @@ struct gs_error *gs_detector_get_param(struct gs_detector *detector, const char 
 	return err;
 }
 
-static struct gs_error *no_mailbox(void)
+struct gs_error *engine_no_mailbox(void)
 {
 	return gs_error_create(GS_ERROR_USAGE, "the engine has no mailbox before its first start");
 }
@@ -457,7 +457,7 @@ struct gs_error *gs_engine_heartbeat(struct gs_engine *engine, struct gs_mailbox
 {
 	if (engine->ops->heartbeat)
 		return engine->ops->heartbeat(engine, ret);
-	return engine->mailbox ? host_mailbox_heartbeat(engine->mailbox, ret) : no_mailbox();
+	return engine->mailbox ? host_mailbox_heartbeat(engine->mailbox, ret) : engine_no_mailbox();
 }
 
 struct gs_error *gs_engine_row(struct gs_engine *engine, uint32_t index,
@@ -465,7 +465,8 @@ struct gs_error *gs_engine_row(struct gs_engine *engine, uint32_t index,
 {
 	if (engine->ops->row)
 		return engine->ops->row(engine, index, ret);
-	return engine->mailbox ? host_mailbox_row(engine->mailbox, index, ret) : no_mailbox();
+	return engine->mailbox ? host_mailbox_row(engine->mailbox, index, ret)
+			       : engine_no_mailbox();
 }
 
 struct gs_error *gs_engine_export(struct gs_engine *engine, struct gs_mailbox_export *ret)
@@ -473,7 +474,7 @@ struct gs_error *gs_engine_export(struct gs_engine *engine, struct gs_mailbox_ex
 	if (engine->ops->export)
 		return engine->ops->export(engine, ret);
 	if (!engine->mailbox)
-		return no_mailbox();
+		return engine_no_mailbox();
 	host_mailbox_export(engine->mailbox, ret);
 	return NULL;
 }

@@ -145,6 +145,9 @@ static inline uint32_t detector_kinds(const struct gs_detector *detector)
 
 extern const struct engine_ops cpu_ops, cuda_ops;
 
+// What is said to who looks into the mailbox too early.
+struct gs_error *engine_no_mailbox(void);
+
 // Detectors that ran by themselves have ended because of @err, which this takes over; NULL: nothing. The first one is
 // kept for gs_engine_error().
 void engine_fail(struct gs_engine *engine, struct gs_error *err);
