@@ -17,6 +17,7 @@
 
 #include "grass/message.h"
 #include "util/cleanup.h"
+#include "util/range.h"
 
 struct fabric_server {
 	const struct gs_mailbox_export *mailbox;
@@ -153,11 +154,6 @@ static void link_close(struct fabric_link *link)
 	free(link);
 }
 
-static bool inside(uint64_t offset, uint64_t size, uint64_t begin, uint64_t room)
-{
-	return offset >= begin && offset - begin <= room && size <= room - (offset - begin);
-}
-
 static struct gs_error *outside(uint64_t offset, uint64_t size)
 {
 	return gs_error_create(GS_ERROR_OTHER,
@@ -172,7 +168,7 @@ static struct gs_error *link_read(struct fabric_link *link, const struct fabric_
 	for (size_t i = 0; i < count; i++) {
 		const struct fabric_piece *piece = &pieces[i];
 
-		if (!inside(piece->offset, piece->size, 0, link->size))
+		if (!range_inside(piece->offset, piece->size, 0, link->size))
 			return outside(piece->offset, piece->size);
 		for (size_t done = 0; done < piece->size;) {
 			ssize_t n = pread(link->fd, (char *)piece->buf + done, piece->size - done,
@@ -194,7 +190,7 @@ static struct gs_error *link_write(struct fabric_link *link, uint64_t offset, co
 {
 	struct stat status;
 
-	if (!inside(offset, size, link->slot, link->slot_size))
+	if (!range_inside(offset, size, link->slot, link->slot_size))
 		return outside(offset, size);
 	// A file that was cut short must not grow again.
 	if (fstat(link->fd, &status) || (uint64_t)status.st_size != link->size)

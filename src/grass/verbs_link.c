@@ -16,6 +16,7 @@
 #include "grass/verbs_card.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/range.h"
 
 enum {
 	// Operations that are under way. The NIC has as many reads of them on the wire as both ends allow.
@@ -437,7 +438,7 @@ static struct gs_error *check_pieces(const struct fabric_link *link,
 	for (size_t i = 0; i < count; i++) {
 		uint64_t size = link->reply.size;
 
-		if (pieces[i].offset > size || pieces[i].size > size - pieces[i].offset)
+		if (!range_inside(pieces[i].offset, pieces[i].size, 0, size))
 			return gs_error_create(GS_ERROR_USAGE,
 					       "%zu bytes at offset %" PRIu64
 					       " do not lie within the mailbox, which has %" PRIu64,
@@ -481,8 +482,7 @@ static struct gs_error *link_write(struct fabric_link *link, uint64_t offset, co
 	const struct verbs_reply *reply = &link->reply;
 	struct gs_error *err = check(link);
 
-	if (!err && (offset < reply->slot_offset || size > reply->slot_size ||
-		     offset - reply->slot_offset > reply->slot_size - size))
+	if (!err && !range_inside(offset, size, reply->slot_offset, reply->slot_size))
 		err = gs_error_create(GS_ERROR_USAGE,
 				      "%zu bytes at offset %" PRIu64
 				      " do not lie within this monitor's slot",

@@ -11,6 +11,7 @@
 
 #include "grass/verbs_card.h"
 #include "util/cleanup.h"
+#include "util/range.h"
 
 enum {
 	// Pairs of addresses that are tried, a second each at most while the kernel asks for a neighbour.
@@ -254,8 +255,7 @@ static struct gs_error *attach(struct fabric_server *server, uint64_t slot, uint
 	struct verbs_card card = server->card;
 	struct verbs_end remote;
 
-	if (slot_size == 0 || slot > server->mailbox.size ||
-	    slot_size > server->mailbox.size - slot)
+	if (slot_size == 0 || !range_inside(slot, slot_size, 0, server->mailbox.size))
 		return gs_error_create(GS_ERROR_USAGE, "the slot does not lie within the mailbox");
 
 	struct gs_error *err = verbs_offer_read(offer, &remote);

@@ -17,6 +17,7 @@
 #include "grass_cli/watch.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/range.h"
 
 #define SECOND UINT64_C(1000000000)
 // How often is looked whether a link is still there, and after how long a host that is not is tried again at most.
@@ -159,7 +160,7 @@ static struct gs_error *move(struct held *held, const struct hold_request *reque
 	const struct fabric_link_ops *fabric = grass_session_fabric(held->host.session, &link);
 	struct fabric_piece piece = { request->offset, data, request->size };
 
-	if (request->offset > header->size || request->size > header->size - request->offset)
+	if (!range_inside(request->offset, request->size, 0, header->size))
 		return gs_error_create(GS_ERROR_OTHER, "nothing in the mailbox lies there");
 	return request->op == HOLD_READ ? fabric->read(link, &piece, 1)
 					: fabric->write(link, request->offset, data, request->size);

@@ -4,6 +4,7 @@
 
 #include "mailbox/client.h"
 #include "mailbox/layout.h"
+#include "util/range.h"
 
 uint64_t mailbox_request_offset(const struct gs_mailbox_header *header, uint32_t monitor,
 				uint64_t sequence)
@@ -65,11 +66,6 @@ bool mailbox_check_answer(const struct gs_mailbox_header *header, const struct g
 	       answer->crc == crc_of(~gs_mailbox_seed(header), answer, answer->size);
 }
 
-static bool inside(uint64_t offset, uint64_t size, uint64_t begin, uint64_t room)
-{
-	return offset >= begin && offset - begin <= room && size <= room - (offset - begin);
-}
-
 bool mailbox_check_read(const struct gs_mailbox_header *header,
 			const struct gs_read_request *request, const struct gs_read_answer *answer)
 {
@@ -93,11 +89,11 @@ bool mailbox_check_read(const struct gs_mailbox_header *header,
 		return false;
 	if (request->window != GS_READ_INLINE)
 		return answer->data == header->bulk.offset + monitor * window + request->window &&
-		       inside(request->window, length, 0, window);
-	return inside(answer->data, length,
-		      mailbox_answer_offset(header, monitor, request->request.sequence) +
-			      answer->answer.size,
-		      gs_answer_stride(results_share(header)) - answer->answer.size);
+		       range_inside(request->window, length, 0, window);
+	return range_inside(answer->data, length,
+			    mailbox_answer_offset(header, monitor, request->request.sequence) +
+				    answer->answer.size,
+			    gs_answer_stride(results_share(header)) - answer->answer.size);
 }
 
 uint32_t mailbox_read_check(const void *bytes, size_t size)
