@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "cli/running.h"
 #include "grass/control.h"
+#include "grass/keys.h"
 #include "util/cleanup.h"
 
 enum { LISTEN_MAX = 8 };
@@ -110,22 +111,20 @@ static struct gs_error *serve_monitors(struct serve *serve, const struct fabric_
 {
 	struct cli *cli = serve->running.cli;
 	_cleanup_(cleanup_server) struct grass_server *server = NULL;
-	_cleanup_free_ char *ca = NULL, *certificate = NULL, *key = NULL;
+	_cleanup_(grass_keys_forget) struct grass_identity identity = {};
 	struct gs_mailbox_export mailbox;
 	struct gs_error *err = gs_engine_export(cli->engine, &mailbox);
 
+	if (!err)
+		err = grass_keys_find(serve->keys, serve->name, &identity);
 	if (err)
 		return err;
-	if (asprintf(&ca, "%s/ca.crt", serve->keys) < 0 ||
-	    asprintf(&certificate, "%s/%s.crt", serve->keys, serve->name) < 0 ||
-	    asprintf(&key, "%s/%s.key", serve->keys, serve->name) < 0)
-		return &gs_enomem;
 
 	struct grass_server_options options = {
 		.size = sizeof(options),
 		.listen = serve->listen,
 		.listen_count = serve->listen_count,
-		.identity = { .ca = ca, .certificate = certificate, .key = key },
+		.identity = identity,
 		.host = gs_target_spec(cli->target),
 		.fabric = fabric,
 		.device = serve->device,

@@ -255,3 +255,30 @@ struct gs_error *grass_keys_make_monitor(const char *directory, const char *name
 {
 	return make_signed(directory, name, MONITOR);
 }
+
+void grass_keys_forget(struct grass_identity *identity)
+{
+	free((char *)identity->ca);
+	free((char *)identity->certificate);
+	free((char *)identity->key);
+	*identity = (struct grass_identity){};
+}
+
+struct gs_error *grass_keys_find(const char *directory, const char *name,
+				 struct grass_identity *ret)
+{
+	char *ca = NULL, *certificate = NULL, *key = NULL;
+
+	// asprintf() leaves what it is given undefined where it fails.
+	if (asprintf(&ca, "%s/ca.crt", directory) < 0)
+		ca = NULL;
+	if (asprintf(&certificate, "%s/%s.crt", directory, name) < 0)
+		certificate = NULL;
+	if (asprintf(&key, "%s/%s.key", directory, name) < 0)
+		key = NULL;
+	*ret = (struct grass_identity){ .ca = ca, .certificate = certificate, .key = key };
+	if (ca && certificate && key)
+		return NULL;
+	grass_keys_forget(ret);
+	return &gs_enomem;
+}

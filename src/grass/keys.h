@@ -12,6 +12,8 @@
 
 #include <gpusentinel/error.h>
 
+#include "grass/control.h"
+
 /** Days for which certificates of the authority, and of hosts and monitors, are valid. */
 #define GRASS_CA_DAYS 3650
 #define GRASS_DAYS 825
@@ -25,5 +27,10 @@ struct gs_error *grass_keys_make_ca(const char *directory);
  */
 struct gs_error *grass_keys_make_host(const char *directory, const char *name);
 struct gs_error *grass_keys_make_monitor(const char *directory, const char *name);
+
+/** Where the files of @p name lie, whether they are there or not; end it with grass_keys_forget(). */
+struct gs_error *grass_keys_find(const char *directory, const char *name,
+				 struct grass_identity *ret);
+void grass_keys_forget(struct grass_identity *identity);
 
 #endif

@@ -129,11 +129,7 @@ struct gs_error *cmd_exporter(struct cli *cli, int argc, char **argv)
 	err = parse(&exporter, &parser);
 	if (err || parser.done)
 		return err;
-	err = cli_no_operands(&parser);
-	if (!err)
-		err = grass_hosts(grass, &hosts);
-	if (!err)
-		err = grass_prepare(grass);
+	err = grass_begin(grass, &parser, &hosts);
 	if (err)
 		return err;
 	exporter.options.host = grass->options;

@@ -47,13 +47,9 @@ struct gs_error *cmd_hold(struct cli *cli, int argc, char **argv)
 		path = optarg;
 	if (err || parser.done)
 		return err;
-	err = cli_no_operands(&parser);
-	if (!err)
-		err = grass_hosts(grass, &hosts);
+	err = grass_begin(grass, &parser, &hosts);
 	if (!err && grass->options.via)
 		err = gs_error_create(GS_ERROR_USAGE, "what is borrowed cannot be lent");
-	if (!err)
-		err = grass_prepare(grass);
 	if (err)
 		return err;
 	interrupt_catch();

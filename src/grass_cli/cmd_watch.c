@@ -221,11 +221,7 @@ struct gs_error *cmd_watch(struct cli *cli, int argc, char **argv)
 
 	if (err || parser.done)
 		return err;
-	err = cli_no_operands(&parser);
-	if (!err)
-		err = grass_hosts(grass, &hosts);
-	if (!err)
-		err = grass_prepare(grass);
+	err = grass_begin(grass, &parser, &hosts);
 	if (err)
 		return err;
 	watching.json = cli->json;

@@ -17,8 +17,6 @@ struct grass {
 	/** --keys, --as; NULL: not given. */
 	const char *keys, *as;
 	struct host_options options;
-	/** Paths of options.identity. */
-	char *ca, *certificate, *key;
 };
 
 struct grass *grass_of(struct cli *cli);
@@ -42,6 +40,10 @@ struct gs_error *grass_seconds(const char *what, const char *text, uint64_t *ret
 
 /** Complete the options by what is in the directory of keys. Before the first host_open(). */
 struct gs_error *grass_prepare(struct grass *grass);
+
+/** What a command about many hosts begins with, behind its own options: its hosts, and grass_prepare(). */
+struct gs_error *grass_begin(struct grass *grass, const struct cli_parser *parser,
+			     const struct hosts **ret);
 
 /** Open a session with the one host. */
 struct gs_error *grass_open(struct grass *grass, bool symbols, struct host *host);

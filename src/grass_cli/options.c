@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "grass/keys.h"
 #include "grass_cli/grass.h"
 #include "util/array.h"
 #include "util/cleanup.h"
@@ -44,9 +45,7 @@ void grass_deinit(struct grass *grass)
 {
 	hosts_deinit(&grass->known);
 	hosts_deinit(&grass->chosen);
-	free(grass->ca);
-	free(grass->certificate);
-	free(grass->key);
+	grass_keys_forget(&grass->options.identity);
 }
 
 static struct gs_error *set_fabric(struct grass *grass, const char *name)
@@ -172,14 +171,6 @@ static struct gs_error *find_monitor(const char *keys, char **ret)
 	return NULL;
 }
 
-static bool make_path(char **ret, const char *directory, const char *name, const char *end)
-{
-	free(*ret);
-	if (asprintf(ret, "%s/%s%s", directory, name, end) < 0)
-		*ret = NULL;
-	return *ret;
-}
-
 struct gs_error *grass_prepare(struct grass *grass)
 {
 	const char *keys = grass->keys ? grass->keys : KEYS_DIRECTORY;
@@ -198,16 +189,18 @@ struct gs_error *grass_prepare(struct grass *grass)
 
 	const char *name = grass->as ? grass->as : found;
 
-	if (!make_path(&grass->ca, keys, "ca", ".crt") ||
-	    !make_path(&grass->certificate, keys, name, ".crt") ||
-	    !make_path(&grass->key, keys, name, ".key"))
-		return &gs_enomem;
-	grass->options.identity = (struct grass_identity){
-		.ca = grass->ca,
-		.certificate = grass->certificate,
-		.key = grass->key,
-	};
-	return NULL;
+	grass_keys_forget(&grass->options.identity);
+	return grass_keys_find(keys, name, &grass->options.identity);
+}
+
+struct gs_error *grass_begin(struct grass *grass, const struct cli_parser *parser,
+			     const struct hosts **ret)
+{
+	struct gs_error *err = cli_no_operands(parser);
+
+	if (!err)
+		err = grass_hosts(grass, ret);
+	return err ? err : grass_prepare(grass);
 }
 
 struct gs_error *grass_open(struct grass *grass, bool symbols, struct host *host)
