@@ -184,11 +184,6 @@ static struct gs_error *flush(struct dump *dump)
 	return err;
 }
 
-static bool is_zero(const uint8_t *bytes, size_t size)
-{
-	return !bytes[0] && !memcmp(bytes, bytes + 1, size - 1);
-}
-
 // A page, in order. What is not there, and what is zero, stays a hole.
 static struct gs_error *take_page(void *arg, uint64_t address, const void *bytes, size_t size,
 				  uint32_t flags)
@@ -202,7 +197,7 @@ static struct gs_error *take_page(void *arg, uint64_t address, const void *bytes
 	if (*dump->options->stop)
 		return gs_error_create(GS_ERROR_OTHER, "interrupted");
 	progress_update(&dump->progress, at - dump->head.size);
-	if (!(flags & GS_PAGE_VALID) || is_zero(bytes, size))
+	if (!(flags & GS_PAGE_VALID) || flags & GS_PAGE_ZERO)
 		return NULL;
 	if (dump->used && (at != dump->at + dump->used || dump->used + size > WRITE_MAX))
 		err = flush(dump);
