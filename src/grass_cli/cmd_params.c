@@ -32,11 +32,6 @@ struct found {
 
 typedef struct gs_error *found_fn(void *arg, const struct found *found);
 
-static bool is_running(const struct gs_mailbox_detector *row)
-{
-	return row->state == GS_MAILBOX_WAITING || row->state == GS_MAILBOX_RUNNING;
-}
-
 static struct gs_error *each_of_row(const struct host *host, uint32_t index,
 				    const struct gs_mailbox_detector *row, found_fn *fn, void *arg)
 {
@@ -68,7 +63,7 @@ static struct gs_error *each(const struct host *host, found_fn *fn, void *arg)
 		struct gs_mailbox_detector row;
 
 		err = mailbox_read_detector(host->reader, i, &row);
-		if (!err && is_running(&row))
+		if (!err && host_runs(&row))
 			err = each_of_row(host, i, &row, fn, arg);
 	}
 	return err;

@@ -81,8 +81,7 @@ struct gs_error *host_find_detector(const struct host *host, const char *name, u
 
 		if (err)
 			return err;
-		if ((ret->state == GS_MAILBOX_WAITING || ret->state == GS_MAILBOX_RUNNING) &&
-		    !strcmp(ret->name, name)) {
+		if (host_runs(ret) && !strcmp(ret->name, name)) {
 			*index_ret = i;
 			return NULL;
 		}

@@ -48,6 +48,12 @@ void host_close(struct host *host, bool bye);
 /** Name of an address of the host's kernel, for format_symbolize_fn; @p arg is the struct host. */
 void host_symbolize(void *arg, uint64_t address, char *buf, size_t len);
 
+/** Whether a detector has this row now and is to run. */
+static inline bool host_runs(const struct gs_mailbox_detector *row)
+{
+	return row->state == GS_MAILBOX_WAITING || row->state == GS_MAILBOX_RUNNING;
+}
+
 /** Find a detector by name. GS_ERROR_DETECTOR: the host runs none of that name. */
 struct gs_error *host_find_detector(const struct host *host, const char *name, uint32_t *index_ret,
 				    struct gs_mailbox_detector *ret);

@@ -265,8 +265,7 @@ static void add_detector(struct observed *observed, const struct gs_mailbox_dete
 
 static bool is_launched(const struct gs_mailbox_detector *row)
 {
-	return row->name[0] &&
-	       (row->state == GS_MAILBOX_WAITING || row->state == GS_MAILBOX_RUNNING);
+	return row->name[0] && host_runs(row);
 }
 
 static void take_metric(void *arg, const struct gs_record *record)
