@@ -48,12 +48,6 @@ struct gs_error *listen_split(const char *spec, char *address, size_t len, uint1
 	return NULL;
 }
 
-static void cleanup_list(struct addrinfo **list)
-{
-	if (*list)
-		freeaddrinfo(*list);
-}
-
 static struct gs_error *listen_one(const struct addrinfo *info, int *ret)
 {
 	char name[LISTEN_NAME_MAX];
@@ -80,7 +74,7 @@ struct gs_error *listen_on(const char *spec, uint16_t port, int *list, size_t ma
 		.ai_flags = AI_PASSIVE,
 		.ai_socktype = SOCK_STREAM,
 	};
-	_cleanup_(cleanup_list) struct addrinfo *found = NULL;
+	_cleanup_addresses_ struct addrinfo *found = NULL;
 	char address[256], service[8];
 	struct gs_error *err = listen_split(spec, address, sizeof(address), &port);
 	size_t before = *count;

@@ -44,12 +44,6 @@ struct grass_session {
 	size_t in_used;
 };
 
-static void cleanup_list(struct addrinfo **list)
-{
-	if (*list)
-		freeaddrinfo(*list);
-}
-
 // Writing to a connection whose other end has gone raises SIGPIPE, which is the program's.
 struct pipe_guard {
 	sigset_t before;
@@ -105,7 +99,7 @@ static int connect_one(const struct addrinfo *info, uint64_t timeout_ns)
 static struct gs_error *connect_tcp(struct grass_session *session, const struct grass_host *host)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
-	_cleanup_(cleanup_list) struct addrinfo *found = NULL;
+	_cleanup_addresses_ struct addrinfo *found = NULL;
 	const char *address = host->address ? host->address : host->name;
 	char service[8];
 	int result, fd = -EHOSTUNREACH;
