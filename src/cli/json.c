@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/text.h"
 #include "util/cleanup.h"
@@ -61,6 +62,19 @@ void json_add_hex(struct json_object *object, const char *name, uint64_t value)
 	char text[TEXT_NUMBER_MAX];
 
 	snprintf(text, sizeof(text), "0x%" PRIx64, value);
+	json_add_string(object, name, text);
+}
+
+void json_add_time(struct json_object *object, const char *name, uint64_t ns, unsigned int digits)
+{
+	char date[TEXT_NUMBER_MAX], fraction[16], text[2 * TEXT_NUMBER_MAX];
+	time_t seconds = (time_t)(ns / 1000000000);
+	struct tm tm = {};
+
+	gmtime_r(&seconds, &tm);
+	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(fraction, sizeof(fraction), "%09u", (unsigned int)(ns % 1000000000));
+	snprintf(text, sizeof(text), "%s.%.*sZ", date, (int)digits, fraction);
 	json_add_string(object, name, text);
 }
 

@@ -22,6 +22,8 @@ void json_add_number(struct json_object *object, const char *name, uint64_t valu
 void json_add_bool(struct json_object *object, const char *name, bool value);
 /** "0x..." */
 void json_add_hex(struct json_object *object, const char *name, uint64_t value);
+/** Time since the epoch as RFC 3339 has it, with @p digits (up to 9) of a second's fraction. */
+void json_add_time(struct json_object *object, const char *name, uint64_t ns, unsigned int digits);
 /** An item's value; NULL is JSON's null. */
 struct json_object *json_item(const struct gs_item *item);
 /** An item under its column's name. */

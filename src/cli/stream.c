@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli/json.h"
 #include "cli/text.h"
@@ -129,18 +128,6 @@ static void print_text(const struct stream *stream, const struct gs_record *reco
 	putchar('\n');
 }
 
-static void add_time(struct json_object *object, uint64_t wall_ns)
-{
-	char date[TEXT_NUMBER_MAX], text[2 * TEXT_NUMBER_MAX];
-	time_t seconds = wall_ns / 1000000000;
-	struct tm tm = {};
-
-	gmtime_r(&seconds, &tm);
-	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(text, sizeof(text), "%s.%09uZ", date, (unsigned int)(wall_ns % 1000000000));
-	json_add_string(object, "time", text);
-}
-
 static struct json_object *values_of(const struct gs_record *record, size_t first)
 {
 	struct json_object *values = json_object_new_object();
@@ -159,7 +146,7 @@ static void print_json(const struct stream *stream, const struct gs_record *reco
 		json_add_string(object, "host", stream->host);
 	if (stream->number)
 		json_add_number(object, "number", *stream->number);
-	add_time(object, record->wall_ns);
+	json_add_time(object, "time", record->wall_ns, 9);
 	json_add_string(object, "detector", record->detector_name);
 	json_add_number(object, "run", record->run);
 	switch (record->kind) {
@@ -206,7 +193,7 @@ static void print_match_json(const struct gs_record *record, const struct rule *
 {
 	struct json_object *object = json_object_new_object();
 
-	add_time(object, record->wall_ns);
+	json_add_time(object, "time", record->wall_ns, 9);
 	json_add_string(object, "detector", record->detector_name);
 	json_add_number(object, "run", record->run);
 	json_add_string(object, "kind", "finding");

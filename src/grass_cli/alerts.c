@@ -2,7 +2,6 @@
 #include "grass_cli/alerts.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "cli/json.h"
 #include "util/array.h"
@@ -24,19 +23,6 @@ void alerts_deinit(struct alerts *alerts)
 	}
 	free(alerts->known);
 	*alerts = (struct alerts){};
-}
-
-// RFC 3339
-static void add_time(struct json_object *object, const char *name, uint64_t ns)
-{
-	time_t seconds = (time_t)(ns / 1000000000);
-	struct tm tm;
-	char text[64], all[96];
-
-	gmtime_r(&seconds, &tm);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(all, sizeof(all), "%s.%03uZ", text, (unsigned int)(ns / 1000000 % 1000));
-	json_add_string(object, name, all);
 }
 
 static struct json_object *labels_of(const struct snapshot *snapshot, const struct alert *alert)
@@ -89,8 +75,8 @@ static void note(struct alerts *alerts, const struct snapshot *snapshot, const s
 	json_add_string(about, "summary", snapshot->text + alert->summary);
 	json_object_object_add(object, "annotations", about);
 	// Whoever watches may have a clock that goes behind the host's.
-	add_time(object, "startsAt", alert->starts_ns < now_ns ? alert->starts_ns : now_ns);
-	add_time(object, "endsAt", end_ns);
+	json_add_time(object, "startsAt", alert->starts_ns < now_ns ? alert->starts_ns : now_ns, 3);
+	json_add_time(object, "endsAt", end_ns, 3);
 	if (!known) {
 		json_object_put(object);
 		return;
@@ -125,7 +111,7 @@ struct json_object *alerts_message(struct alerts *alerts, struct snapshot *const
 		if (i >= before || held[i] != known->holds)
 			*changed_ret = true;
 		if (i < before && held[i] && !known->holds)
-			add_time(known->object, "endsAt", now_ns);
+			json_add_time(known->object, "endsAt", now_ns, 3);
 		json_object_array_add(message, json_object_get(known->object));
 	}
 	return message;
