@@ -129,6 +129,9 @@ struct gs_error *cli_number(const char *what, const char *text, uint64_t min, ui
 /** What has become of standard output: an error unless everything was written or the reader has gone. */
 struct gs_error *cli_flush(void);
 
+/** Print "gpusentinel: <line>" (or another program's name) on standard error, control characters escaped; from any thread. */
+void cli_say(const char *line);
+
 /** Print "PROGRAM: <message>" on standard error, control characters escaped. */
 void cli_print_error(const struct gs_error *err);
 

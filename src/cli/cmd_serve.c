@@ -95,10 +95,8 @@ static struct gs_error *parse(struct serve *serve, struct cli_parser *parser)
 
 static void log_line(void *arg, const char *line)
 {
-	const struct gs_error err = { .message = (char *)line };
-
 	(void)arg;
-	cli_print_error(&err);
+	cli_say(line);
 }
 
 static void cleanup_server(struct grass_server **server)

@@ -27,11 +27,18 @@ struct gs_error *cli_flush(void)
 	return gs_error_errno(GS_ERROR_OTHER, errno ? errno : EIO, "standard output");
 }
 
-void cli_print_error(const struct gs_error *err)
+void cli_say(const char *line)
 {
 	// Order matters where both go to one file.
 	fflush(stdout);
+	flockfile(stderr);
 	fprintf(stderr, "%s: ", program_invocation_short_name);
-	text_print(stderr, err->message, strlen(err->message), false);
+	text_print(stderr, line, strlen(line), false);
 	fputc('\n', stderr);
+	funlockfile(stderr);
+}
+
+void cli_print_error(const struct gs_error *err)
+{
+	cli_say(err->message);
 }

@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <stdio.h>
-#include <string.h>
-
 #include "cli/interrupt.h"
-#include "cli/text.h"
 #include "grass_cli/grass.h"
 #include "grass_cli/hold.h"
 
@@ -19,15 +15,6 @@ static const char help[] =
 	"\n"
 	"  grass hold -H /etc/gpusentinel/hosts --as held\n"
 	"  grass ps web1 --via " HOLD_SOCKET "\n";
-
-static void log_line(const char *line)
-{
-	flockfile(stderr);
-	fputs("grass: ", stderr);
-	text_print(stderr, line, strlen(line), false);
-	fputc('\n', stderr);
-	funlockfile(stderr);
-}
 
 struct gs_error *cmd_hold(struct cli *cli, int argc, char **argv)
 {
@@ -53,7 +40,7 @@ struct gs_error *cmd_hold(struct cli *cli, int argc, char **argv)
 	if (err)
 		return err;
 	interrupt_catch();
-	err = hold_start(path, hosts, &grass->options, log_line, &hold);
+	err = hold_start(path, hosts, &grass->options, cli_say, &hold);
 	if (err)
 		return err;
 	while (interrupt_sleep(UINT64_C(1000000000)))

@@ -107,14 +107,16 @@ static void tell(struct poster *poster, const struct gs_error *err)
 		return;
 	poster->broken = err;
 
-	struct gs_error *line =
-		err ? gs_error_create(GS_ERROR_OTHER,
-				      "alerts cannot be posted to %s: %s; trying again every %d s",
-				      poster->url, err->message, (int)(RETRY_NS / SECOND))
-		    : gs_error_create(GS_ERROR_OTHER, "alerts are posted to %s again", poster->url);
+	_cleanup_free_ char *line = NULL;
+	int length =
+		err ? asprintf(&line, "alerts cannot be posted to %s: %s; trying again every %d s",
+			       poster->url, err->message, (int)(RETRY_NS / SECOND))
+		    : asprintf(&line, "alerts are posted to %s again", poster->url);
 
-	cli_print_error(line);
-	gs_error_destroy(line);
+	if (length < 0)
+		line = NULL;
+	else
+		cli_say(line);
 }
 
 static size_t get_snapshots(struct poster *poster, struct snapshot **list)
