@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "cli/text.h"
+#include "util/array.h"
 #include "util/cleanup.h"
 
 static struct json_object *new_string(const char *s, size_t len)
@@ -63,6 +64,19 @@ void json_add_hex(struct json_object *object, const char *name, uint64_t value)
 
 	snprintf(text, sizeof(text), "0x%" PRIx64, value);
 	json_add_string(object, name, text);
+}
+
+const char *json_severity(unsigned int severity)
+{
+	static const char *const words[] = {
+		[0] = "",
+		[GS_INFO] = "info",
+		[GS_WARNING] = "warning",
+		[GS_ERROR] = "error",
+		[GS_CRITICAL] = "critical",
+	};
+
+	return severity < ARRAY_SIZE(words) ? words[severity] : "";
 }
 
 void json_add_time(struct json_object *object, const char *name, uint64_t ns, unsigned int digits)

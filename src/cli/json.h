@@ -22,6 +22,8 @@ void json_add_number(struct json_object *object, const char *name, uint64_t valu
 void json_add_bool(struct json_object *object, const char *name, bool value);
 /** "0x..." */
 void json_add_hex(struct json_object *object, const char *name, uint64_t value);
+/** The word for a severity; empty if it is none. */
+const char *json_severity(unsigned int severity);
 /** Time since the epoch as RFC 3339 has it, with @p digits (up to 9) of a second's fraction. */
 void json_add_time(struct json_object *object, const char *name, uint64_t ns, unsigned int digits);
 /** An item's value; NULL is JSON's null. */

@@ -11,13 +11,13 @@
 #include "util/cleanup.h"
 
 static const struct severity {
-	const char *text, *json, *colour;
+	const char *text, *colour;
 } severities[] = {
-	[0] = { "", "", "" },
-	[GS_INFO] = { "INFO", "info", "\033[32m" },
-	[GS_WARNING] = { "WARNING", "warning", "\033[33m" },
-	[GS_ERROR] = { "ERROR", "error", "\033[31m" },
-	[GS_CRITICAL] = { "CRITICAL", "critical", "\033[1;31m" },
+	[0] = { "", "" },
+	[GS_INFO] = { "INFO", "\033[32m" },
+	[GS_WARNING] = { "WARNING", "\033[33m" },
+	[GS_ERROR] = { "ERROR", "\033[31m" },
+	[GS_CRITICAL] = { "CRITICAL", "\033[1;31m" },
 };
 
 static const struct severity *severity_at(unsigned int severity)
@@ -102,7 +102,7 @@ static void print_message(const struct stream *stream, const struct gs_record *r
 static void print_text(const struct stream *stream, const struct gs_record *record,
 		       const struct gs_condition *before)
 {
-	static const struct severity closed = { "CLOSED", "", "\033[32m" };
+	static const struct severity closed = { "CLOSED", "\033[32m" };
 	const struct severity *severity =
 		record->state == GS_CLOSED ? &closed : severity_of(record);
 	const char *word = severity->text;
@@ -153,7 +153,7 @@ static void print_json(const struct stream *stream, const struct gs_record *reco
 	case GS_RECORD_FINDING:
 	case GS_RECORD_ALARM:
 		json_add_string(object, "kind", "finding");
-		json_add_string(object, "severity", severity_of(record)->json);
+		json_add_string(object, "severity", json_severity(record->severity));
 		json_add_string(object, "state", states[record->state]);
 		if (record->state != GS_EVENT) {
 			json_add_string(object, "alarm", record->alarm);
@@ -197,7 +197,7 @@ static void print_match_json(const struct gs_record *record, const struct rule *
 	json_add_string(object, "detector", record->detector_name);
 	json_add_number(object, "run", record->run);
 	json_add_string(object, "kind", "finding");
-	json_add_string(object, "severity", severity_at(rule->severity)->json);
+	json_add_string(object, "severity", json_severity(rule->severity));
 	json_add_string(object, "state", states[GS_EVENT]);
 	json_add_string(object, "rule", rule->name);
 	json_add_string(object, "message", message);

@@ -4,19 +4,13 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cli/json.h"
 #include "grass_cli/exposition.h"
 #include "util/array.h"
 #include "util/clock.h"
 
 // Labels are at most these, beside the host.
 #define LABELS_MAX (OM_LABELS - 1)
-
-static const char *const severities[] = {
-	[GS_INFO] = "info",
-	[GS_WARNING] = "warning",
-	[GS_ERROR] = "error",
-	[GS_CRITICAL] = "critical",
-};
 
 struct gs_error *observed_init(struct observed *observed, const struct host_address *address)
 {
@@ -177,7 +171,7 @@ static void alert_verdict(struct observed *observed, const struct verdict *verdi
 							    ? "GPUSentinelKernelDead"
 							    : "GPUSentinelHostUnreachable"),
 			.host = snapshot_text(next, observed->address->name),
-			.severity = snapshot_text(next, severities[GS_CRITICAL]),
+			.severity = snapshot_text(next, json_severity(GS_CRITICAL)),
 			.summary = snapshot_text(next, *verdict->why ? verdict->why : "no answer"),
 			.starts_ns = observed_wall_ns(verdict->since_ns),
 		});
@@ -333,7 +327,7 @@ static void add_kinds(struct observed *observed)
 		const struct om_label labels[] = {
 			{ "host", observed->address->name },
 			{ "detector", kind->detector },
-			{ "severity", severities[kind->severity] },
+			{ "severity", json_severity(kind->severity) },
 		};
 
 		snapshot_add(observed->next, "grass_findings", labels, ARRAY_SIZE(labels),
@@ -359,7 +353,7 @@ static void alert_finding(struct observed *observed, const char *name, const cha
 					 .detector = snapshot_text(next, detector),
 					 .alarm = snapshot_text(next, alarm),
 					 .key = snapshot_text(next, key),
-					 .severity = snapshot_text(next, severities[severity]),
+					 .severity = snapshot_text(next, json_severity(severity)),
 					 .summary = snapshot_text(next, cut),
 					 .starts_ns = starts_ns,
 				 });
