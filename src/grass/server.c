@@ -1,83 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // The control port, watched side: one thread polls all connections, and waits for none of them.
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
 
-#include "grass/listen.h"
-#include "grass/message.h"
-#include "grass/places.h"
+#include "grass/server.h"
 #include "grass/symbols.h"
-#include "grass/tls.h"
-#include "util/array.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 
-#define SECOND UINT64_C(1000000000)
-
-enum {
-	CONNECTIONS = 32,
-	LISTENERS = 16,
-	// A peer that has not said who it is, or does not take its answer, within so many seconds is left.
-	PATIENCE_S = 5,
-	// How long the other end may take to hear that it is over.
-	DRAIN_MS = 1000,
-	// Lines that are logged in a second.
-	LINES = 20,
-};
-
-struct connection {
-	int fd;
-	SSL *ssl;
-	char peer[LISTEN_NAME_MAX];
-	bool shaken, closing, draining;
-	// What OpenSSL waits for: POLLIN, POLLOUT.
-	short wants;
-	// When it is left; 0: it may stay.
-	uint64_t deadline;
-	char name[PLACE_NAME_MAX];
-	// Negative: none.
-	int place;
-	char in[MESSAGE_SIZE_MAX];
-	size_t in_used;
-	char *out;
-	size_t out_size, out_sent;
-};
-
-struct grass_server {
-	struct grass_server_options options;
-	char *host;
-	SSL_CTX *tls;
-	struct fabric_server *fabric;
-	struct places places;
-	int listeners[LISTENERS];
-	size_t listener_count;
-	struct connection *connections[CONNECTIONS];
-	uint8_t *symbols;
-	size_t symbols_size, symbols_text_size;
-	int wake;
-	bool quit;
-	pthread_t thread;
-	bool has_thread;
-	// Of the second that began at @ref lines_ns.
-	uint64_t lines_ns;
-	unsigned int lines, lines_left_out;
-};
-
-__attribute__((format(printf, 2, 3))) static void say(struct grass_server *server,
-						      const char *format, ...)
+void server_say(struct grass_server *server, const char *format, ...)
 {
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	char line[512];
@@ -126,8 +66,8 @@ static void leave(struct grass_server *server, struct connection *c)
 	if (c->place >= 0) {
 		server->places.list[c->place].connection = -1;
 		server->places.list[c->place].broken_ns = clock_ns(CLOCK_MONOTONIC);
-		say(server, "monitor %s at %s: the connection is broken, its access stays", c->name,
-		    c->peer);
+		server_say(server, "monitor %s at %s: the connection is broken, its access stays",
+			   c->name, c->peer);
 	}
 	c->place = -1;
 	if (c->shaken)
@@ -138,169 +78,6 @@ static void leave(struct grass_server *server, struct connection *c)
 	c->out_size = c->out_sent = 0;
 	c->wants = POLLIN;
 	c->deadline = clock_ns(CLOCK_MONOTONIC) + DRAIN_MS * (SECOND / 1000);
-}
-
-// Send an object, and bytes behind it. False: no memory.
-static bool queue(struct connection *c, struct json_object *object, const void *more,
-		  size_t more_size)
-{
-	size_t size, left = c->out_size - c->out_sent;
-	_cleanup_free_ char *line = message_line(object, &size);
-	char *grown = line ? malloc(left + size + more_size) : NULL;
-
-	if (!grown)
-		return false;
-	if (left)
-		memcpy(grown, c->out + c->out_sent, left);
-	memcpy(grown + left, line, size);
-	if (more_size)
-		memcpy(grown + left + size, more, more_size);
-	free(c->out);
-	c->out = grown;
-	c->out_size = left + size + more_size;
-	c->out_sent = 0;
-	c->deadline = clock_ns(CLOCK_MONOTONIC) + PATIENCE_S * SECOND;
-	return true;
-}
-
-// Say why, and end once that is sent.
-static void refuse(struct grass_server *server, struct connection *c, const char *why)
-{
-	_cleanup_json_ struct json_object *object = json_object_new_object();
-
-	say(server, "monitor %s at %s: refused: %s", c->name, c->peer, why);
-	c->closing = true;
-	message_add_string(object, "error", why);
-	if (!queue(c, object, NULL, 0))
-		c->out_size = c->out_sent = 0;
-}
-
-static void displace(struct grass_server *server, int place)
-{
-	for (size_t i = 0; i < CONNECTIONS; i++) {
-		struct connection *c = server->connections[i];
-
-		if (c && c->place == place) {
-			c->place = -1;
-			c->closing = true;
-		}
-	}
-}
-
-static struct gs_error *attach(struct grass_server *server, struct connection *c, int place,
-			       struct json_object *offer, struct json_object *reply)
-{
-	const struct gs_mailbox_header *header = server->options.mailbox->header;
-	uint64_t share =
-		gs_monitor_share(&header->requests, header->monitor_count, GS_MAILBOX_SLOT);
-	struct place *at = &server->places.list[place];
-	struct gs_error *err = server->options.fabric->attach(
-		server->fabric, header->requests.offset + (uint64_t)place * share, share, offer,
-		reply, &at->access);
-
-	if (err) {
-		at->access = NULL;
-		places_leave(&server->places, (uint32_t)place);
-		return err;
-	}
-	at->connection = c->fd;
-	c->place = place;
-	return NULL;
-}
-
-static void answer_open(struct grass_server *server, struct connection *c,
-			const struct message_open *open)
-{
-	const struct gs_mailbox_export *mailbox = server->options.mailbox;
-	_cleanup_json_ struct json_object *object = json_object_new_object();
-	struct json_object *reply = json_object_new_object();
-	char lost[PLACE_NAME_MAX];
-
-	json_object_object_add(object, "reply", reply);
-	if (c->place >= 0) {
-		refuse(server, c, "this connection has a session already");
-		return;
-	}
-	if (strcmp(open->fabric, server->options.fabric->name) != 0) {
-		char why[64];
-
-		snprintf(why, sizeof(why), "this host serves the fabric %s",
-			 server->options.fabric->name);
-		refuse(server, c, why);
-		return;
-	}
-
-	int place = places_take(&server->places, c->name, lost);
-
-	if (place < 0) {
-		refuse(server, c, "all places are taken by other monitors");
-		return;
-	}
-	displace(server, place);
-	if (*lost && strcmp(lost, c->name) != 0)
-		say(server, "monitor %s: its place is given to %s", lost, c->name);
-
-	struct gs_error *err = attach(server, c, place, open->offer, reply);
-
-	if (err) {
-		refuse(server, c, err->message);
-		gs_error_destroy(err);
-		return;
-	}
-	message_add_number(object, "grass", GRASS_PROTOCOL);
-	message_add_string(object, "host", server->host);
-	message_add_number(object, "monitor", (uint64_t)place);
-	message_add_bytes(object, "nonce", &open->nonce, sizeof(open->nonce));
-	message_add_bytes(object, "instance", mailbox->header->instance,
-			  sizeof(mailbox->header->instance));
-	message_add_number(object, "size", mailbox->size);
-	say(server, "monitor %s at %s: has place %d", c->name, c->peer, place);
-	if (!queue(c, object, NULL, 0))
-		c->closing = true;
-}
-
-static void answer_symbols(struct grass_server *server, struct connection *c)
-{
-	_cleanup_json_ struct json_object *object = json_object_new_object();
-
-	if (!server->symbols || c->place < 0 || c->out_size != c->out_sent) {
-		refuse(server, c, "no symbols for you now");
-		return;
-	}
-	message_add_number(object, "symbols", server->symbols_size);
-	message_add_number(object, "text", server->symbols_text_size);
-	if (!queue(c, object, server->symbols, server->symbols_size))
-		c->closing = true;
-}
-
-static void answer_line(struct grass_server *server, struct connection *c, const char *line,
-			size_t size)
-{
-	_cleanup_json_ struct json_object *object = message_parse(line, size);
-	struct message_open open;
-	const char *what;
-
-	if (!object || !message_string(object, "do", 16, &what)) {
-		refuse(server, c, "this is no message");
-	} else if (!strcmp(what, "open")) {
-		_cleanup_error_ struct gs_error *err = message_read_open(object, &open);
-
-		if (err)
-			refuse(server, c, err->message);
-		else
-			answer_open(server, c, &open);
-	} else if (!strcmp(what, "symbols")) {
-		answer_symbols(server, c);
-	} else if (!strcmp(what, "close")) {
-		if (c->place >= 0) {
-			places_leave(&server->places, (uint32_t)c->place);
-			say(server, "monitor %s at %s: has left", c->name, c->peer);
-		}
-		c->place = -1;
-		c->closing = true;
-	} else {
-		refuse(server, c, "this host does not know what that is");
-	}
 }
 
 // What SSL_get_error() says of a call that has not done: false: the connection is over.
@@ -321,7 +98,7 @@ static bool may_go_on(struct grass_server *server, struct connection *c, int res
 		tls_reason(c->ssl, reason, sizeof(reason));
 		// After the handshake it is a link that broke, which end_connection() tells.
 		if (!c->shaken)
-			say(server, "%s: no monitor: %s", c->peer, reason);
+			server_say(server, "%s: no monitor: %s", c->peer, reason);
 		return false;
 	}
 }
@@ -337,11 +114,11 @@ static bool shake(struct grass_server *server, struct connection *c)
 	c->shaken = true;
 	c->wants = POLLIN;
 	if (!tls_peer_is(c->ssl, false)) {
-		say(server, "%s: its certificate is no monitor's", c->peer);
+		server_say(server, "%s: its certificate is no monitor's", c->peer);
 		return false;
 	}
 	if (!tls_peer_name(c->ssl, c->name, sizeof(c->name))) {
-		say(server, "%s: its certificate has no proper name", c->peer);
+		server_say(server, "%s: its certificate has no proper name", c->peer);
 		return false;
 	}
 	return true;
@@ -386,12 +163,12 @@ static bool receive(struct grass_server *server, struct connection *c)
 		while (!c->closing && (end = memchr(c->in, '\n', c->in_used))) {
 			size_t size = (size_t)(end - c->in);
 
-			answer_line(server, c, c->in, size);
+			server_answer(server, c, c->in, size);
 			c->in_used -= size + 1;
 			memmove(c->in, end + 1, c->in_used);
 		}
 		if (!c->closing && c->in_used == sizeof(c->in))
-			refuse(server, c, "the message is too long");
+			server_refuse(server, c, "the message is too long");
 		// Answers first: nobody makes us collect them.
 		if (c->closing || c->out_size != c->out_sent)
 			return send_queued(server, c);
@@ -466,7 +243,8 @@ static int leave_slow_ones(struct grass_server *server)
 			end_connection(server, i);
 		} else if (now >= c->deadline) {
 			if (c->place < 0)
-				say(server, "%s: nothing for %d s: left", c->peer, PATIENCE_S);
+				server_say(server, "%s: nothing for %d s: left", c->peer,
+					   PATIENCE_S);
 			leave(server, c);
 			i--;
 		} else if (c->deadline < next) {
