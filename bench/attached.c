@@ -8,20 +8,14 @@
 
 #include <gpusentinel/engine.h>
 
+#include "util/clock.h"
+
 #define MAX_ROUNDS 10000
 
 static void check(struct gs_error *error)
 {
 	if (error)
 		errx(error->code, "%s", error->message);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * UINT64_C(1000000000) + now.tv_nsec;
 }
 
 static int compare(const void *a, const void *b)
@@ -64,9 +58,9 @@ int main(int argc, char **argv)
 		check(gs_detector_run(detector, count_record, &rows));
 	for (int i = 0; i < rounds; i++) {
 		rows = 0;
-		uint64_t begin = now_ns();
+		uint64_t begin = clock_ns(CLOCK_MONOTONIC);
 		check(gs_detector_run(detector, count_record, &rows));
-		times[i] = now_ns() - begin;
+		times[i] = clock_ns(CLOCK_MONOTONIC) - begin;
 
 		struct gs_run_stats stats;
 

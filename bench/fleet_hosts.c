@@ -15,6 +15,7 @@
 #include "grass/control.h"
 #include "mailbox/layout.h"
 #include "request.h"
+#include "util/clock.h"
 
 // As many as a host with all that is shipped.
 enum { DETECTORS = 27 };
@@ -38,14 +39,6 @@ static void fail(struct gs_error *err, const char *what)
 {
 	fprintf(stderr, "fleet_hosts: %s\n", err ? err->message : what);
 	exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 static void fill(struct host *host)
@@ -120,7 +113,7 @@ static void turn(struct host *host)
 
 	heartbeat->counter++;
 	heartbeat->crc = mailbox_crc(heartbeat, sizeof(*heartbeat), &heartbeat->crc);
-	gs_requests_turn(&host->supervisor, mailbox_crc32c(), now_ns(), &piece);
+	gs_requests_turn(&host->supervisor, mailbox_crc32c(), clock_ns(CLOCK_MONOTONIC), &piece);
 }
 
 int main(int argc, char **argv)

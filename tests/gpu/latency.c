@@ -17,6 +17,7 @@
 
 #include "../hostile/image.h"
 #include "util/parse.h"
+#include "tool.h"
 
 enum { PANICS = 50, PANICS_MAX = 1000, SECONDS = 5, PANIC_CPU_INVALID = -1 };
 
@@ -29,26 +30,6 @@ struct run {
 	bool quit;
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-static void die_of(struct gs_error *error, int code)
-{
-	if (error)
-		errx(code, "%s", error->message);
-}
-
-static void ignore(void *arg, const struct gs_record *record)
-{
-	(void)arg;
-	(void)record;
-}
-
 static void *poll_word(void *arg)
 {
 	struct run *run = arg;
@@ -56,7 +37,8 @@ static void *poll_word(void *arg)
 	while (!__atomic_load_n(&run->quit, __ATOMIC_RELAXED)) {
 		if (*run->word != PANIC_CPU_INVALID &&
 		    !__atomic_load_n(&run->seen_ns, __ATOMIC_RELAXED))
-			__atomic_store_n(&run->seen_ns, now_ns(), __ATOMIC_RELAXED);
+			__atomic_store_n(&run->seen_ns, clock_ns(CLOCK_MONOTONIC),
+					 __ATOMIC_RELAXED);
 	}
 	return NULL;
 }
@@ -81,10 +63,11 @@ static void find_row(struct run *run, const char *name)
 // Two more runs have ended: one of them began after the call.
 static void wait_runs(struct run *run)
 {
-	uint64_t runs = read_row(run).runs, deadline = now_ns() + SECONDS * UINT64_C(1000000000);
+	uint64_t runs = read_row(run).runs,
+		 deadline = clock_ns(CLOCK_MONOTONIC) + SECONDS * UINT64_C(1000000000);
 
 	while (read_row(run).runs < runs + 2) {
-		if (now_ns() > deadline)
+		if (clock_ns(CLOCK_MONOTONIC) > deadline)
 			errx(1, "the detector does not run");
 	}
 }
@@ -100,14 +83,15 @@ static uint64_t panic_once(struct run *run, int32_t cpu, uint64_t *seen_ret)
 	// Anywhere in the period, not always behind the end of a run.
 	nanosleep(&(struct timespec){ .tv_nsec = rand() % 1000000 }, NULL);
 
-	uint64_t begin = now_ns(), end, deadline = begin + SECONDS * UINT64_C(1000000000);
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC), end,
+		 deadline = begin + SECONDS * UINT64_C(1000000000);
 
 	*run->word = cpu;
 	do {
-		if (now_ns() > deadline)
+		if (clock_ns(CLOCK_MONOTONIC) > deadline)
 			errx(1, "no finding within %d s", SECONDS);
 	} while (read_row(run).records[GS_MAILBOX_FINDINGS] == findings);
-	end = now_ns();
+	end = clock_ns(CLOCK_MONOTONIC);
 	// Late in seeing the panic before, it took that for this one: it looks again.
 	for (uint64_t seen; (seen = __atomic_load_n(&run->seen_ns, __ATOMIC_RELAXED)) < begin;) {
 		if (seen)
@@ -141,10 +125,10 @@ static void measure(struct run *run, uint64_t count, bool verbose)
 	if (pthread_create(&thread, NULL, poll_word, run))
 		errx(1, "no thread");
 	for (uint64_t i = 0; i < count; i++) {
-		uint64_t begin = now_ns();
+		uint64_t begin = clock_ns(CLOCK_MONOTONIC);
 
 		read_row(run);
-		reads[i] = now_ns() - begin;
+		reads[i] = clock_ns(CLOCK_MONOTONIC) - begin;
 		found[i] = panic_once(run, (int32_t)(i % 2), &seen[i]);
 	}
 	__atomic_store_n(&run->quit, true, __ATOMIC_RELAXED);

@@ -20,6 +20,7 @@
 #include "util/parse.h"
 
 #include "limits_kernels.h"
+#include "tool.h"
 
 enum {
 	PAGE = 4096,
@@ -56,22 +57,6 @@ struct limits {
 	// Two words for results, addresses for kernels to start from.
 	cuda_address ret, table;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-static void die_of(struct gs_error *error, int code)
-{
-	if (error) {
-		fprintf(stderr, "limits: %s\n", error->message);
-		exit(code);
-	}
-}
 
 static void must(struct limits *limits, unsigned int result, const char *what)
 {
@@ -121,7 +106,7 @@ static void map_memory(struct limits *limits)
 static void register_memory(struct limits *limits)
 {
 	const uint64_t chunk = (uint64_t)REGISTER_CHUNK_MIB << 20;
-	uint64_t begin = now_ns();
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
 	int read_only = 0;
 
 	limits->api.device_attribute(&read_only, CUDA_ATTRIBUTE_READ_ONLY_REGISTER, limits->device);
@@ -141,7 +126,7 @@ static void register_memory(struct limits *limits)
 		else if (device != limits->base + at)
 			errx(1, "registered chunks do not adjoin in the GPU's address space");
 	}
-	report("register_ms", (double)(now_ns() - begin) / 1e6, "ms");
+	report("register_ms", (double)(clock_ns(CLOCK_MONOTONIC) - begin) / 1e6, "ms");
 }
 
 // --- the GPU
@@ -179,14 +164,14 @@ static uint64_t launch(struct limits *limits, const char *name, uint32_t blocks,
 	must(limits, limits->api.module_function(&function, limits->module, name), name);
 	must(limits, limits->api.stream_wait(limits->stream), "waiting");
 
-	uint64_t begin = now_ns();
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
 
 	must(limits,
 	     limits->api.launch(function, blocks, 1, 1, threads, 1, 1, 0, limits->stream,
 				parameters, NULL),
 	     name);
 	must(limits, limits->api.stream_wait(limits->stream), name);
-	return now_ns() - begin;
+	return clock_ns(CLOCK_MONOTONIC) - begin;
 }
 
 // --- chains
@@ -336,14 +321,15 @@ static double random_rate(struct limits *limits, const char *kernel, random_fn *
 	double rates[REPEATS];
 
 	for (seed = 0; seed < REPEATS; seed++) {
-		uint64_t mask = limits->size / LIMITS_SECTOR - 1, begin = now_ns(), took;
+		uint64_t mask = limits->size / LIMITS_SECTOR - 1, begin = clock_ns(CLOCK_MONOTONIC),
+			 took;
 
 		// A few threads are slow, and each of their loads tells as much.
 		each = wanted / LIMITS_IN_FLIGHT / blocks / threads / (threads < 32 ? 16 : 1);
 		each = each ? each : 1;
 		if (limits->cpu) {
 			fn(limits->base, mask, each, seed, &ignored);
-			took = now_ns() - begin;
+			took = clock_ns(CLOCK_MONOTONIC) - begin;
 		} else {
 			void *parameters[] = { &limits->base, &mask, &each, &seed, &limits->ret };
 
@@ -406,11 +392,12 @@ static double stream_rate(struct limits *limits, const char *kernel, stream_fn *
 	double rates[REPEATS];
 
 	for (int i = 0; i < REPEATS; i++) {
-		uint64_t base = limits->base + (uint64_t)(i % 2) * size, begin = now_ns(), took;
+		uint64_t base = limits->base + (uint64_t)(i % 2) * size,
+			 begin = clock_ns(CLOCK_MONOTONIC), took;
 
 		if (limits->cpu) {
 			fn(base, size, &ignored);
-			took = now_ns() - begin;
+			took = clock_ns(CLOCK_MONOTONIC) - begin;
 		} else {
 			void *parameters[] = { &base, &size, &limits->ret };
 
@@ -456,7 +443,7 @@ static void streams(struct limits *limits)
 int main(int argc, char **argv)
 {
 	struct limits limits = { .size = (uint64_t)DEFAULT_MIB << 20, .processors = 1 };
-	uint64_t begin = now_ns();
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
 	int option;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -479,13 +466,13 @@ int main(int argc, char **argv)
 		open_gpu(&limits);
 	map_memory(&limits);
 	report("memory_mib", (double)(limits.size >> 20), "MiB");
-	report("populate_ms", (double)(now_ns() - begin) / 1e6, "ms");
+	report("populate_ms", (double)(clock_ns(CLOCK_MONOTONIC) - begin) / 1e6, "ms");
 	if (!limits.cpu)
 		register_memory(&limits);
 	chains(&limits);
 	randoms(&limits);
 	streams(&limits);
-	report("seconds", (double)(now_ns() - begin) / 1e9, "s");
+	report("seconds", (double)(clock_ns(CLOCK_MONOTONIC) - begin) / 1e9, "s");
 	// The context goes with the process, and registrations with it.
 	return 0;
 }

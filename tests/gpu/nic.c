@@ -18,20 +18,9 @@
 
 #include "nic.h"
 #include "util/parse.h"
+#include "tool.h"
 
 enum { REQUESTS = 1000000, SECONDS = 100 };
-
-static void die_of(struct gs_error *error, int code)
-{
-	if (error)
-		errx(code, "%s", error->message);
-}
-
-static void ignore(void *arg, const struct gs_record *record)
-{
-	(void)arg;
-	(void)record;
-}
 
 // True once it has ended by itself.
 static bool ended(pid_t pid, int seconds, int *status)

@@ -19,6 +19,7 @@
 
 #include "engine/cuda_api.h"
 #include "mailbox/client.h"
+#include "tool.h"
 
 enum {
 	MONITOR = 2,
@@ -46,23 +47,9 @@ static cuda_address mailbox;
 // With the cpu engine, the mailbox itself.
 static uint8_t *memory;
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-static void die_of(struct gs_error *error)
-{
-	if (error)
-		errx(1, "%s", error->message);
-}
-
 static void must(unsigned int result, const char *what)
 {
-	die_of(cuda_error(&api, result, "%s", what));
+	die_of(cuda_error(&api, result, "%s", what), 1);
 }
 
 static void *symbol(const char *name)
@@ -79,7 +66,7 @@ static void enter(int ordinal)
 	struct CUctx_st *context;
 	int device;
 
-	die_of(cuda_api_open(&api));
+	die_of(cuda_api_open(&api), 1);
 	must(api.init(0), "cuInit");
 	must(api.device_get(&device, ordinal), "cuDeviceGet");
 	must(api.context_retain(&context, device), "cuDevicePrimaryCtxRetain");
@@ -194,7 +181,8 @@ static struct gs_monitor_state state_of(struct monitor *m)
 		gs_monitor_share(&m->header->results, m->header->monitor_count, GS_MAILBOX_SLOT);
 
 	die_of(mailbox_read_sealed(m->reader, "state", m->header->results.offset + MONITOR * share,
-				   &state, sizeof(state), &state.crc));
+				   &state, sizeof(state), &state.crc),
+	       1);
 	return state;
 }
 
@@ -255,11 +243,11 @@ static void check(struct monitor *m, uint64_t sequence)
 	uint64_t slot = sequence % GS_REQUEST_DEPTH;
 	const struct gs_request *request = (const struct gs_request *)room->requests[slot];
 	const struct gs_answer *answer = (const struct gs_answer *)room->answers[slot];
-	uint64_t since = now_ns();
+	uint64_t since = clock_ns(CLOCK_MONOTONIC);
 
 	while (!mailbox_check_answer(m->header, answer, ANSWER_SIZE, MONITOR, sequence)) {
 		m->reread++;
-		if (now_ns() - since > PATIENCE_S * UINT64_C(1000000000))
+		if (clock_ns(CLOCK_MONOTONIC) - since > PATIENCE_S * UINT64_C(1000000000))
 			errx(1, "the answer to request %" PRIu64 " stays damaged", sequence);
 		get(mailbox_answer_offset(m->header, MONITOR, sequence), room->answers[slot],
 		    ANSWER_SIZE);
@@ -289,7 +277,7 @@ static void check(struct monitor *m, uint64_t sequence)
 // Eight requests under way at a time.
 static void batch(struct monitor *m, uint64_t first)
 {
-	uint64_t since = now_ns();
+	uint64_t since = clock_ns(CLOCK_MONOTONIC);
 
 	for (uint64_t n = first; n < first + GS_REQUEST_DEPTH; n++) {
 		uint8_t *request = room->requests[n % GS_REQUEST_DEPTH];
@@ -304,7 +292,7 @@ static void batch(struct monitor *m, uint64_t first)
 		get(mailbox_answer_offset(m->header, MONITOR, first + GS_REQUEST_DEPTH - 1),
 		    &room->flags[0], 8);
 		settle();
-		if (now_ns() - since > PATIENCE_S * UINT64_C(1000000000))
+		if (clock_ns(CLOCK_MONOTONIC) - since > PATIENCE_S * UINT64_C(1000000000))
 			errx(1, "requests from %" PRIu64 " on have no answer after %d s: %" PRIu64,
 			     first, PATIENCE_S, room->flags[0]);
 	} while (room->flags[0] != first + GS_REQUEST_DEPTH - 1);
@@ -323,7 +311,7 @@ int nic_monitor(const char *core, int from, int device, uint64_t requests, uint6
 	struct nic_handover handover;
 	struct monitor m = {};
 
-	die_of(gs_target_open(core, &options, &m.target));
+	die_of(gs_target_open(core, &options, &m.target), 1);
 	m.segments = gs_target_segments(m.target, &m.segment_count);
 	room = mmap(NULL, sizeof(*room), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 		    0);
@@ -339,22 +327,23 @@ int nic_monitor(const char *core, int from, int device, uint64_t requests, uint6
 		if (kill(watcher, SIGSTOP))
 			err(1, "SIGSTOP");
 	}
-	die_of(mailbox_reader_create(read_mailbox, NULL, &m.reader));
+	die_of(mailbox_reader_create(read_mailbox, NULL, &m.reader), 1);
 	m.header = mailbox_reader_header(m.reader);
 	if (getrandom(&m.nonce, sizeof(m.nonce), 0) != sizeof(m.nonce))
 		err(1, "getrandom");
 	srand((unsigned int)m.nonce);
 
 	struct gs_monitor_state before = state_of(&m);
-	uint64_t count = requests / GS_REQUEST_DEPTH * GS_REQUEST_DEPTH, begin = now_ns();
+	uint64_t count = requests / GS_REQUEST_DEPTH * GS_REQUEST_DEPTH,
+		 begin = clock_ns(CLOCK_MONOTONIC);
 
 	for (uint64_t n = 0; n < count; n += GS_REQUEST_DEPTH) {
 		batch(&m, before.last + 1 + n);
-		if (now_ns() - begin > seconds_max * UINT64_C(1000000000))
+		if (clock_ns(CLOCK_MONOTONIC) - begin > seconds_max * UINT64_C(1000000000))
 			count = n + GS_REQUEST_DEPTH;
 	}
 
-	double seconds = (double)(now_ns() - begin) / 1e9;
+	double seconds = (double)(clock_ns(CLOCK_MONOTONIC) - begin) / 1e9;
 	struct gs_monitor_state after = state_of(&m);
 	bool exact = after.last - before.last == count &&
 		     after.answered - before.answered == count && after.refused == before.refused &&

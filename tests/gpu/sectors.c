@@ -17,6 +17,8 @@
 #include <gpusentinel/engine.h>
 #include <gpusentinel/target.h>
 
+#include "tool.h"
+
 enum { PAGE = 4096, SECTOR = 32, TRAP_FLAG = 0x100, PAGES_OF_A_LOAD = 4, WATCHED_MAX = 64 };
 
 // For the signal handlers.
@@ -29,14 +31,6 @@ static size_t watched_count;
 static uint64_t loads;
 static void *opened[PAGES_OF_A_LOAD];
 static volatile int opened_count;
-
-static void die_of(struct gs_error *err)
-{
-	if (err) {
-		fprintf(stderr, "sectors: %s\n", err->message);
-		exit(1);
-	}
-}
 
 static void on_load(int signal_number, siginfo_t *info, void *context)
 {
@@ -101,12 +95,6 @@ static void protect(int protection)
 		mprotect((void *)watched[i].host, watched[i].size, protection);
 }
 
-static void ignore(void *arg, const struct gs_record *record)
-{
-	(void)arg;
-	(void)record;
-}
-
 static uint64_t touched_sectors(void)
 {
 	uint64_t sectors = 0;
@@ -127,7 +115,7 @@ static void measure(struct gs_engine *engine, struct gs_fat *fat, size_t index)
 	struct gs_detector *detector;
 
 	gs_fat_detector_info(fat, index, &info);
-	die_of(gs_engine_add(engine, fat, index, &options, &detector));
+	die_of(gs_engine_add(engine, fat, index, &options, &detector), 1);
 	// What only a first run does is not counted.
 	gs_error_destroy(gs_detector_run(detector, ignore, NULL));
 	loads = 0;
@@ -156,9 +144,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: sectors TARGET DETECTOR.so...\n");
 		return 2;
 	}
-	die_of(gs_target_open(argv[1], &target_options, &target));
-	die_of(gs_kernel_open(target, &kernel_options, &kernel));
-	die_of(gs_engine_create("cpu", kernel, &engine));
+	die_of(gs_target_open(argv[1], &target_options, &target), 1);
+	die_of(gs_kernel_open(target, &kernel_options, &kernel), 1);
+	die_of(gs_engine_create("cpu", kernel, &engine), 1);
 
 	const struct gs_segment *segments = gs_target_segments(target, &count);
 
@@ -166,7 +154,7 @@ int main(int argc, char **argv)
 	for (int i = 2; i < argc; i++) {
 		struct gs_fat *fat;
 
-		die_of(gs_fat_open(argv[i], &fat));
+		die_of(gs_fat_open(argv[i], &fat), 1);
 		for (size_t j = 0; j < gs_fat_detector_count(fat); j++)
 			measure(engine, fat, j);
 		gs_fat_close(fat);

@@ -13,30 +13,9 @@
 #include <gpusentinel/engine.h>
 
 #include "util/parse.h"
+#include "tool.h"
 
 enum { RUNS = 20, RUNS_MAX = 10000, SECONDS = 20, POLL_NS = 200000 };
-
-static void die_of(struct gs_error *err, int code)
-{
-	if (err) {
-		fprintf(stderr, "times: %s\n", err->message);
-		exit(code);
-	}
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-static void ignore(void *arg, const struct gs_record *record)
-{
-	(void)arg;
-	(void)record;
-}
 
 static int compare_u64(const void *a, const void *b)
 {
@@ -62,12 +41,13 @@ static void measure(struct gs_engine *engine, struct gs_fat *fat, size_t index, 
 	struct gs_mailbox_detector row = {}, first = {};
 	struct gs_detector_info info;
 	struct gs_detector *detector;
-	uint64_t times[RUNS_MAX], count = 0, seen = 0, begin = now_ns();
+	uint64_t times[RUNS_MAX], count = 0, seen = 0, begin = clock_ns(CLOCK_MONOTONIC);
 
 	gs_fat_detector_info(fat, index, &info);
 	die_of(gs_engine_add(engine, fat, index, &options, &detector), 1);
 	die_of(gs_engine_start(engine, ignore, NULL), 1);
-	while (count < wanted && now_ns() - begin < SECONDS * UINT64_C(1000000000)) {
+	while (count < wanted &&
+	       clock_ns(CLOCK_MONOTONIC) - begin < SECONDS * UINT64_C(1000000000)) {
 		nanosleep(&(struct timespec){ .tv_nsec = POLL_NS }, NULL);
 		if (!find_row(engine, info.name, &row) || row.runs == seen)
 			continue;
