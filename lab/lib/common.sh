@@ -27,6 +27,12 @@ progress()
 	fi
 }
 
+# Print the libraries that the given files need, the loader too; static programs need none.
+libraries()
+{
+	{ ldd "$@" 2>/dev/null || true; } | sed -nE 's/^\t(.* => )?(\/[^ ]*) \(.*/\2/p' | sort -u
+}
+
 need()
 {
 	local tool

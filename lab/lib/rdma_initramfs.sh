@@ -15,12 +15,10 @@ copy_libraries()
 	local root=$1 library
 	shift
 
-	# It fails for static programs, which need none.
-	{ ldd "$@" 2>/dev/null || true; } | sed -nE 's/^\t(.* => )?(\/[^ ]*) \(.*/\2/p' | sort -u |
-		while read -r library; do
-			mkdir -p "$root$(dirname "$library")"
-			cp -Lu "$library" "$root$library"
-		done
+	libraries "$@" | while read -r library; do
+		mkdir -p "$root$(dirname "$library")"
+		cp -Lu "$library" "$root$library"
+	done
 }
 
 # Build's programs lie as in the build tree, where they find their detectors.
