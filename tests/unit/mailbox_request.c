@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests: what monitors ask is answered, and what they must not ask harms nobody.
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 
 #include "mailbox_rig.h"
@@ -46,50 +45,6 @@ static void pings_are_answered_in_order(void **state)
 	rig_deinit(&rig);
 }
 
-struct got {
-	struct rig *rig;
-	uint8_t *bytes;
-	uint64_t begin, size, next, valid, invalid;
-};
-
-static struct gs_error *keep(void *arg, uint64_t address, const void *bytes, size_t size,
-			     uint32_t flags)
-{
-	const uint8_t *first = bytes;
-	struct got *got = arg;
-
-	assert_int_equal(address, got->next);
-	assert_true(size > 0 && size <= PAGE && address + size <= got->begin + got->size);
-	memcpy(got->bytes + (address - got->begin), bytes, size);
-	got->next += size;
-	if (flags & GS_PAGE_VALID)
-		got->valid++;
-	else
-		got->invalid++;
-	assert_false(flags & GS_PAGE_TORN);
-	// A page of zeros was not fetched, any other was.
-	if (size == PAGE && flags & GS_PAGE_VALID)
-		assert_int_equal(!(flags & GS_PAGE_ZERO),
-				 *first || memcmp(first, first + 1, PAGE - 1));
-	return NULL;
-}
-
-static struct got fetch(struct rig *rig, struct mailbox_client *client, enum gs_read_space space,
-			uint64_t address, uint64_t size)
-{
-	struct got got = {
-		.rig = rig,
-		.bytes = malloc(size + 1),
-		.begin = address,
-		.size = size,
-		.next = address,
-	};
-
-	must(mailbox_client_read(client, space, GS_READ_F_VERIFY, address, size, keep, &got));
-	assert_int_equal(got.next, address + size);
-	return got;
-}
-
 static void physical_memory_is_read(void **state)
 {
 	static const struct {
@@ -108,8 +63,8 @@ static void physical_memory_is_read(void **state)
 	struct mailbox_client *client = rig_client(&rig, OWN);
 
 	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
-		struct got got =
-			fetch(&rig, client, GS_READ_PHYSICAL, ranges[i].address, ranges[i].size);
+		struct got got = rig_fetch(&rig, client, GS_READ_PHYSICAL, ranges[i].address,
+					   ranges[i].size);
 
 		assert_int_equal(got.invalid, 0);
 		assert_memory_equal(got.bytes, machine_at(rig.machine, ranges[i].address),
@@ -120,18 +75,18 @@ static void physical_memory_is_read(void **state)
 	// A page that is not there, one that lies in no segment, and the end of all addresses.
 	rig.machine->present[1] &= ~UINT64_C(4);
 
-	struct got got = fetch(&rig, client, GS_READ_PHYSICAL, RAM_PHYS + 65 * PAGE, 3 * PAGE);
+	struct got got = rig_fetch(&rig, client, GS_READ_PHYSICAL, RAM_PHYS + 65 * PAGE, 3 * PAGE);
 
 	assert_int_equal(got.valid, 2);
 	assert_int_equal(got.invalid, 1);
 	for (size_t i = 0; i < PAGE; i++)
 		assert_int_equal(got.bytes[PAGE + i], 0);
 	free(got.bytes);
-	got = fetch(&rig, client, GS_READ_PHYSICAL, HIGH_PHYS - 2 * PAGE, 4 * PAGE);
+	got = rig_fetch(&rig, client, GS_READ_PHYSICAL, HIGH_PHYS - 2 * PAGE, 4 * PAGE);
 	assert_int_equal(got.valid, 2);
 	assert_memory_equal(got.bytes + 2 * PAGE, rig.machine->high, 2 * PAGE);
 	free(got.bytes);
-	got = fetch(&rig, client, GS_READ_PHYSICAL, UINT64_MAX - 5000, 5000);
+	got = rig_fetch(&rig, client, GS_READ_PHYSICAL, UINT64_MAX - 5000, 5000);
 	assert_int_equal(got.valid, 0);
 	free(got.bytes);
 	mailbox_client_destroy(client);
@@ -152,7 +107,7 @@ static void virtual_memory_is_read(void **state)
 	machine_map(rig.machine, VMALLOC + 3 * PAGE, UINT64_C(1) << 45, 1);
 
 	struct mailbox_client *client = rig_client(&rig, 0);
-	struct got got = fetch(&rig, client, GS_READ_VIRTUAL, VMALLOC + 8, 4 * PAGE - 8);
+	struct got got = rig_fetch(&rig, client, GS_READ_VIRTUAL, VMALLOC + 8, 4 * PAGE - 8);
 
 	assert_int_equal(got.valid, 2);
 	assert_int_equal(got.invalid, 2);
@@ -161,10 +116,10 @@ static void virtual_memory_is_read(void **state)
 	free(got.bytes);
 	// Translations do not outlive the page tables.
 	machine_map(rig.machine, VMALLOC, RAM_PHYS + 101 * PAGE, 1);
-	got = fetch(&rig, client, GS_READ_VIRTUAL, VMALLOC, 16);
+	got = rig_fetch(&rig, client, GS_READ_VIRTUAL, VMALLOC, 16);
 	assert_memory_equal(got.bytes, rig.machine->ram + 101 * PAGE, 16);
 	free(got.bytes);
-	got = fetch(&rig, client, GS_READ_VIRTUAL, DIRECT + HIGH_PHYS, PAGE);
+	got = rig_fetch(&rig, client, GS_READ_VIRTUAL, DIRECT + HIGH_PHYS, PAGE);
 	assert_memory_equal(got.bytes, rig.machine->high, PAGE);
 	free(got.bytes);
 	mailbox_client_destroy(client);
@@ -508,128 +463,6 @@ static void answers_are_checked(void **state)
 	rig_deinit(&rig);
 }
 
-static void nobody_waits_for_ever(void **state)
-{
-	struct rig rig;
-	struct gs_ping_answer pong;
-
-	(void)state;
-	rig_init(&rig);
-
-	struct mailbox_client *client = rig_client(&rig, OWN), *second;
-
-	mailbox_client_set_timeout(client, 1000000);
-	rig.asleep = true;
-
-	struct gs_error *err = mailbox_client_ping(client, &pong);
-
-	assert_non_null(err);
-	assert_non_null(strstr(err->message, "does not answer"));
-	gs_error_destroy(err);
-	// What was left under way is done before the next one speaks, and its answer is not taken for another's.
-	rig.asleep = false;
-	second = rig_client(&rig, OWN);
-	must(mailbox_client_ping(second, &pong));
-	assert_int_equal(pong.answer.sequence, 2);
-	// Two that speak as one are told.
-	err = mailbox_client_ping(client, &pong);
-	assert_non_null(err);
-	gs_error_destroy(err);
-	mailbox_client_destroy(client);
-	mailbox_client_destroy(second);
-	rig_deinit(&rig);
-}
-
-static struct gs_error *plain_read(void *arg, uint64_t offset, void *buf, size_t size)
-{
-	struct rig *rig = arg;
-
-	memcpy(buf, rig->memory + offset, size);
-	return NULL;
-}
-
-static struct gs_error *plain_write(void *arg, uint64_t offset, const void *buf, size_t size)
-{
-	struct rig *rig = arg;
-	const uint64_t *from = buf;
-	volatile uint64_t *to = (volatile uint64_t *)(rig->memory + offset);
-
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	for (size_t i = 0; i < size / 8; i++)
-		to[i] = from[i];
-	return NULL;
-}
-
-static void *supervise(void *arg)
-{
-	gs_supervisor(arg);
-	return NULL;
-}
-
-struct speaker {
-	struct rig *rig;
-	pthread_t thread;
-	uint32_t monitor;
-};
-
-static void *speak(void *arg)
-{
-	struct speaker *speaker = arg;
-	struct rig *rig = speaker->rig;
-	struct mailbox_reader *reader;
-	struct mailbox_client *client;
-
-	must(mailbox_reader_create(plain_read, rig, &reader));
-	must(mailbox_client_create(reader, plain_write, rig, speaker->monitor, &client));
-	mailbox_client_set_timeout(client, UINT64_C(100) * 1000000000);
-	for (uint64_t i = 0; i < 30; i++) {
-		struct gs_ping_answer pong;
-		uint64_t address = RAM_PHYS + i * 137, size = 1 + i * 20000;
-
-		must(mailbox_client_ping(client, &pong));
-
-		struct got got = fetch(rig, client, GS_READ_PHYSICAL, address, size);
-
-		assert_memory_equal(got.bytes, machine_at(rig->machine, address), size);
-		free(got.bytes);
-	}
-	mailbox_client_destroy(client);
-	mailbox_reader_destroy(reader);
-	return NULL;
-}
-
-static void monitors_speak_at_the_same_time(void **state)
-{
-	struct rig rig;
-	struct speaker speakers[3];
-	pthread_t thread;
-
-	(void)state;
-	rig_init(&rig);
-	rig.supervisor.period_ns = 1000000;
-	assert_int_equal(pthread_create(&thread, NULL, supervise, &rig.supervisor), 0);
-	for (uint32_t i = 0; i < 3; i++) {
-		speakers[i] = (struct speaker){ .rig = &rig, .monitor = i * 7 };
-		assert_int_equal(pthread_create(&speakers[i].thread, NULL, speak, &speakers[i]), 0);
-	}
-	for (uint32_t i = 0; i < 3; i++)
-		pthread_join(speakers[i].thread, NULL);
-	__atomic_store_n(&rig.supervisor.stop, 1, __ATOMIC_RELAXED);
-	pthread_join(thread, NULL);
-	for (uint32_t i = 0; i < 3; i++) {
-		struct gs_monitor_state *monitor = rig_state(&rig, i * 7);
-
-		assert_int_equal(monitor->refused + monitor->ignored, 0);
-		assert_true(monitor->answered >= 60);
-	}
-
-	struct gs_mailbox_heartbeat *beat = (struct gs_mailbox_heartbeat *)rig.supervisor.heartbeat;
-
-	assert_true(beat->counter > 0);
-	assert_int_equal(beat->state, GS_MAILBOX_STOPPED);
-	rig_deinit(&rig);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -642,8 +475,6 @@ int main(void)
 		cmocka_unit_test(what_is_out_of_turn_is_ignored),
 		cmocka_unit_test(large_reads_hold_up_nobody),
 		cmocka_unit_test(answers_are_checked),
-		cmocka_unit_test(nobody_waits_for_ever),
-		cmocka_unit_test(monitors_speak_at_the_same_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

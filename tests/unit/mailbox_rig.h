@@ -108,4 +108,48 @@ static inline struct gs_monitor_state *rig_state(struct rig *rig, uint32_t monit
 					   monitor * rig->supervisor.result_share);
 }
 
+struct got {
+	struct rig *rig;
+	uint8_t *bytes;
+	uint64_t begin, size, next, valid, invalid;
+};
+
+static inline struct gs_error *rig_keep(void *arg, uint64_t address, const void *bytes, size_t size,
+					uint32_t flags)
+{
+	const uint8_t *first = bytes;
+	struct got *got = arg;
+
+	assert_int_equal(address, got->next);
+	assert_true(size > 0 && size <= PAGE && address + size <= got->begin + got->size);
+	memcpy(got->bytes + (address - got->begin), bytes, size);
+	got->next += size;
+	if (flags & GS_PAGE_VALID)
+		got->valid++;
+	else
+		got->invalid++;
+	assert_false(flags & GS_PAGE_TORN);
+	// A page of zeros was not fetched, any other was.
+	if (size == PAGE && flags & GS_PAGE_VALID)
+		assert_int_equal(!(flags & GS_PAGE_ZERO),
+				 *first || memcmp(first, first + 1, PAGE - 1));
+	return NULL;
+}
+
+static inline struct got rig_fetch(struct rig *rig, struct mailbox_client *client,
+				   enum gs_read_space space, uint64_t address, uint64_t size)
+{
+	struct got got = {
+		.rig = rig,
+		.bytes = malloc(size + 1),
+		.begin = address,
+		.size = size,
+		.next = address,
+	};
+
+	must(mailbox_client_read(client, space, GS_READ_F_VERIFY, address, size, rig_keep, &got));
+	assert_int_equal(got.next, address + size);
+	return got;
+}
+
 #endif
