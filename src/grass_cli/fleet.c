@@ -9,8 +9,6 @@
 #include "grass_cli/grass.h"
 #include "util/cleanup.h"
 
-// Of a thread for each host.
-enum { STACK = 256 << 10 };
 // So far apart from each other hosts are first asked, and so from then on, if the interval has room for all.
 #define APART_NS UINT64_C(10000000)
 // How often the main thread looks whether they go on.
@@ -79,17 +77,12 @@ static void *watch_member(void *arg)
 
 static struct gs_error *start_member(struct fleet *fleet, struct member *member)
 {
-	pthread_attr_t attributes;
-
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, STACK);
 	pthread_mutex_lock(&fleet->lock);
 
-	int result = pthread_create(&member->thread, &attributes, watch_member, member);
+	int result = watch_thread(&member->thread, watch_member, member);
 
 	fleet->running += !result;
 	pthread_mutex_unlock(&fleet->lock);
-	pthread_attr_destroy(&attributes);
 	if (!result)
 		return NULL;
 	return gs_error_errno(GS_ERROR_OTHER, result, "no thread to watch %s",

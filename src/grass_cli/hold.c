@@ -29,7 +29,6 @@
 enum {
 	// Borrowers at a time, those that wait included.
 	BORROWERS = 64,
-	STACK = 256 << 10,
 };
 
 // A host. Who has the lock has its session.
@@ -284,7 +283,6 @@ static void *borrower_thread(void *arg)
 static void accept_borrower(struct hold *hold, int fd)
 {
 	struct borrower *borrower = calloc(1, sizeof(*borrower));
-	pthread_attr_t attributes;
 	pthread_t thread;
 	size_t i = 0;
 	int result = ENOMEM;
@@ -294,16 +292,13 @@ static void accept_borrower(struct hold *hold, int fd)
 		i++;
 	if (borrower && i < BORROWERS) {
 		*borrower = (struct borrower){ hold, i, fd };
-		pthread_attr_init(&attributes);
-		pthread_attr_setstacksize(&attributes, STACK);
-		pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-		result = pthread_create(&thread, &attributes, borrower_thread, borrower);
-		pthread_attr_destroy(&attributes);
+		result = watch_thread(&thread, borrower_thread, borrower);
 	}
 	if (result) {
 		close(fd);
 		free(borrower);
 	} else {
+		pthread_detach(thread);
 		hold->borrowers[i] = fd;
 		hold->borrower_count++;
 	}
@@ -363,21 +358,17 @@ static struct gs_error *listen_at(struct hold *hold, const char *path)
 
 static struct gs_error *start_threads(struct hold *hold, const struct hosts *hosts)
 {
-	pthread_attr_t attributes;
 	int result = 0;
 
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, STACK);
 	for (; hold->started < hosts->count && !result; hold->started += !result) {
 		struct held *held = &hold->helds[hold->started];
 
 		held->hold = hold;
 		held->address = &hosts->list[hold->started];
 		pthread_mutex_init(&held->lock, NULL);
-		result = pthread_create(&held->thread, &attributes, keeper, held);
+		result = watch_thread(&held->thread, keeper, held);
 	}
 	hold->count = hold->started;
-	pthread_attr_destroy(&attributes);
 	if (!result)
 		result = pthread_create(&hold->acceptor, NULL, acceptor, hold);
 	hold->accepts = !result;

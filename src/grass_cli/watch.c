@@ -8,6 +8,8 @@
 #include "grass_cli/records.h"
 #include "util/clock.h"
 
+enum { STACK = 256 << 10 };
+
 #define SECOND UINT64_C(1000000000)
 // A host that cannot be reached is tried again after so long at first, then after twice as long each time.
 #define BACKOFF_NS SECOND
@@ -54,6 +56,19 @@ bool watch_end_sleep(struct watch_end *end, uint64_t ns)
 
 	pthread_mutex_unlock(&end->lock);
 	return go_on;
+}
+
+int watch_thread(pthread_t *ret, void *(*run)(void *arg), void *arg)
+{
+	pthread_attr_t attributes;
+
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, STACK);
+
+	int result = pthread_create(ret, &attributes, run, arg);
+
+	pthread_attr_destroy(&attributes);
+	return result;
 }
 
 struct watch {

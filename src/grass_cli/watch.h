@@ -24,6 +24,9 @@ void watch_end_now(struct watch_end *end);
 /** @return false as soon as it is time to end; else after so many nanoseconds. */
 bool watch_end_sleep(struct watch_end *end, uint64_t ns);
 
+/** Start a thread that mostly sleeps: there may be a thousand. @return as pthread_create(). */
+int watch_thread(pthread_t *ret, void *(*run)(void *arg), void *arg);
+
 /** What came of one heartbeat. */
 struct watch_look {
 	const struct verdict *verdict;
