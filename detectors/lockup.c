@@ -34,9 +34,10 @@ struct cpu {
 	u64 nr_switches;
 	u64 clock;
 	s64 next_event;
-	// Since something of it last moved: the kernel's clock then; the engine's time with that clock stuck while
-	// others went on; runs in which it was late by half of the limit.
+	// Since something of it last moved: the kernel's clock then; the engine's time, and that with the kernel's
+	// clock stuck while others went on; runs in which it was late by half of the limit.
 	s64 moved_at;
+	u64 still_ns;
 	u64 others_ns;
 	u32 late_runs;
 	// Since it was first seen to keep a task that should make way for another: its clock, and runs.
@@ -110,27 +111,69 @@ static u64 cpu_late(const struct cpu *c, s64 mono)
 	return c->next_event != KTIME_MAX && passed > patience ? passed - patience : 0;
 }
 
-static void check_hard(struct cpu *c, unsigned int cpu, s64 mono)
+// The same by the engine's clock, of a CPU that is at work: a timer of such a one is never put off. No other CPU has to
+// wake for that, but a virtual machine that is paused shows it as well.
+static u64 cpu_overdue(const struct cpu *c)
 {
-	u64 late = cpu_late(c, mono);
+	u64 patience = cpu_patience(c);
 
-	c->late_runs += late >= LIMIT_NS / 2 && c->late_runs < CONFIRM_RUNS;
-	if (late < LIMIT_NS || c->late_runs < CONFIRM_RUNS)
+	return !c->idle && c->next_event != KTIME_MAX && c->still_ns > patience
+		       ? c->still_ns - patience
+		       : 0;
+}
+
+// It has moved just now, or sleeps until its next timer.
+static bool cpu_well(const struct cpu *c)
+{
+	u64 patience = c->next_event == KTIME_MAX ? SLEEP_MAX_NS : cpu_patience(c);
+
+	return c->still_ns < LIMIT_NS / 2 || (c->idle && c->still_ns < patience + LIMIT_NS / 2);
+}
+
+// Without one, it is the system that stands still.
+static bool any_cpu_well(void)
+{
+	unsigned int cpu;
+
+	for_each_online_cpu (cpu) {
+		if (cpu >= MAX_CPUS)
+			break;
+		if (cpu_well(&cpus[cpu]))
+			return true;
+	}
+	return false;
+}
+
+static void check_hard(struct cpu *c, unsigned int cpu, s64 mono, bool others_well)
+{
+	u64 late = cpu_late(c, mono), overdue = cpu_overdue(c);
+
+	c->late_runs += max(late, overdue) >= LIMIT_NS / 2 && c->late_runs < CONFIRM_RUNS;
+	if (c->late_runs < CONFIRM_RUNS)
 		return;
 
+	bool sure = late >= LIMIT_NS;
+
+	if (!sure && (overdue < LIMIT_NS || !others_well))
+		return;
+
+	enum severity severity = sure || !on_hypervisor() ? CRITICAL : WARNING;
+	const char *doubt =
+		severity == WARNING ? ", or the hypervisor has paused this virtual machine" : "";
 	void *function = kthread_function(c->curr);
 
+	late = max(late, overdue);
 	if (function)
 		alarm_lasting(
-			hard_lockup, cpu, late, CRITICAL,
+			hard_lockup, cpu, late, severity,
 			"hard lockup: cpu=%u has taken no timer interrupt for %llu ms, pid=%d comm=%s, a kernel "
-			"thread of %pS",
-			cpu, msecs(late), c->curr->pid, c->curr->comm, function);
+			"thread of %pS%s",
+			cpu, msecs(late), c->curr->pid, c->curr->comm, function, doubt);
 	else
 		alarm_lasting(
-			hard_lockup, cpu, late, CRITICAL,
-			"hard lockup: cpu=%u has taken no timer interrupt for %llu ms, pid=%d comm=%s",
-			cpu, msecs(late), c->curr->pid, c->curr->comm);
+			hard_lockup, cpu, late, severity,
+			"hard lockup: cpu=%u has taken no timer interrupt for %llu ms, pid=%d comm=%s%s",
+			cpu, msecs(late), c->curr->pid, c->curr->comm, doubt);
 }
 
 static void check_soft(struct cpu *c, unsigned int cpu)
@@ -233,11 +276,19 @@ DETECTOR(lockup, .description = "CPUs and systems that stand still", .period_ms 
 		progress |= cpu_look(&cpus[cpu], cpu, mono);
 	}
 	standstill_ns = progress ? 0 : standstill_ns + step;
+	for_each_online_cpu (cpu) {
+		if (cpu >= MAX_CPUS)
+			break;
+		cpus[cpu].still_ns = cpus[cpu].moved ? 0 : cpus[cpu].still_ns + step;
+	}
 	jiffies_seen = jiffies_64;
 	mono_seen = mono;
 	last_run_ns = now;
 	if (!judge)
 		return;
+
+	bool others_well = any_cpu_well();
+
 	for_each_possible_cpu (cpu) {
 		if (cpu >= MAX_CPUS)
 			break;
@@ -249,7 +300,7 @@ DETECTOR(lockup, .description = "CPUs and systems that stand still", .period_ms 
 		}
 		if (progress && clock_stuck && !c->moved)
 			c->others_ns += step;
-		check_hard(c, cpu, mono);
+		check_hard(c, cpu, mono, others_well);
 		check_soft(c, cpu);
 	}
 	check_standstill();
