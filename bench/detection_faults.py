@@ -47,8 +47,9 @@ HUNG = "cat /proc/sys/kernel/hung_task_timeout_secs"
 STALL = "cat /sys/module/rcupdate/parameters/rcu_cpu_stall_timeout"
 EXHAUSTED = "echo when memory is out"
 
-SAYS_SOFT = r"BUG: soft lockup - CPU#\d+ stuck"
 SAYS_STALL = r"rcu: INFO: .*(detected (expedited )?stalls|self-detected stall)"
+# The stall comes first where a CPU spins, and what prints it puts the watchdog of soft lockups off.
+SAYS_SOFT = r"BUG: soft lockup - CPU#\d+ stuck|" + SAYS_STALL
 SAYS_OOM = r"Out of memory: Killed process|invoked oom-killer"
 
 FAILURES = (
