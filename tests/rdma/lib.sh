@@ -20,14 +20,24 @@ check() {
 }
 
 # In the card, and in the monitor, for $patience seconds at most.
-patience=60
+patience=90
 
 b() {
-    "$lab/rdma" sh "$set" b --timeout 60 "$1"
+    "$lab/rdma" sh "$set" b --timeout 90 "$1"
 }
 
 c() {
     "$lab/rdma" sh "$set" c --timeout "$patience" "$1"
+}
+
+# starts b|c FILE WORD COMMAND: it runs on in that guest, its output in FILE, and has said WORD within 60 s; else what it
+# said is shown. FILE.pid is its process.
+starts() {
+    local member=$1 file=$2 word=$3
+    shift 3
+    "$member" "$* >$file 2>&1 & echo \$! >$file.pid
+        for i in \$(seq 300); do grep -q '$word' $file && exit; sleep 0.2; done
+        echo 'no \"$word\" of: $*'; cat $file; exit 1"
 }
 
 stop_guests() {
