@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# The kernel modules that make faults and play rootkit, built for a kernel of the lab against Debian's headers for it.
+# The kernel modules that make faults, play rootkit, and give a machine its own memory, built for a kernel of the lab against Debian's headers for it.
 
 module_help()
 {
 	cat <<-'END'
-	usage: lab/guest module [VERSION [cloud|generic [lab_fault|lab_rootkit]]]
+	usage: lab/guest module [VERSION [cloud|generic [lab_fault|lab_rootkit|gpusentinel]]]
 
-	Build lab/module (lab/rootkit) for a kernel and print the path of lab_fault.ko (lab_rootkit.ko). 'lab/guest
+	Build lab/module (lab/rootkit, kmod) for a kernel and print the path of lab_fault.ko (lab_rootkit.ko, gpusentinel.ko). 'lab/guest
 	fault' does so by itself when a fault needs it. The headers and modpost come from the mirror that the kernel
 	came from, and stay in the cache; the compiler is this machine's gcc.
 
@@ -108,6 +108,7 @@ module_build()
 	case $name in
 	lab_fault) source=$lab/module ;;
 	lab_rootkit) source=$lab/rootkit ;;
+	gpusentinel) source=$lab/../kmod ;;
 	*) usage_error "module: \"$name\" is not one of the lab's" ;;
 	esac
 	kernel=$(kernel_fetch "$1" "$2")
