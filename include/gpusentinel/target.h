@@ -51,7 +51,8 @@ struct gs_target_options {
 /**
  * Open a target.
  *
- * @param spec `qemu:NAME` (a guest of the lab), `qemu:/path/to/qmp.sock`, `core:FILE`.
+ * @param spec `qemu:NAME` (a guest of the lab), `qemu:/path/to/qmp.sock`, `core:FILE`, or `host`: this machine, by
+ *             the module in kmod/.
  * @return GS_ERROR_TARGET with one line that says what is wrong and what to do; GS_ERROR_USAGE for an unknown scheme.
  */
 struct gs_error *gs_target_open(const char *spec, const struct gs_target_options *options,
@@ -65,6 +66,15 @@ const char *gs_target_spec(const struct gs_target *target);
 
 /** True if the memory does not change any more (a core): a copy of it is as good. */
 bool gs_target_frozen(const struct gs_target *target);
+
+/**
+ * True if the memory is mapped as page frames (VM_PFNMAP) and not as pages: this machine's own. A GPU registers
+ * it with CU_MEMHOSTREGISTER_IOMEMORY, and reads it by physical addresses.
+ */
+bool gs_target_io_memory(const struct gs_target *target);
+
+/** Physical address of the kernel's VMCOREINFO note, if the target knows it. @return false: search for it. */
+bool gs_target_note(const struct gs_target *target, uint64_t *ret);
 
 /** The segments; they live as long as the target. */
 const struct gs_segment *gs_target_segments(const struct gs_target *target, size_t *count_ret);

@@ -83,6 +83,8 @@ struct cuda {
 	// nvidia-smi's name, capability, version of CUDA.
 	char description[192];
 	bool read_only, cooperative;
+	/** The target is mapped as page frames: see gs_target_io_memory(). */
+	bool io_memory;
 	// Of a processor, and how many processors there are.
 	int max_registers, processors;
 	struct CUctx_st *context;

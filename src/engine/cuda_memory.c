@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "engine/cuda.h"
+#include "host/iommu.h"
 #include "util/array.h"
 #include "util/cleanup.h"
 
@@ -64,18 +65,48 @@ static void set_readable(struct cuda_segment *mine, uint64_t begin, uint64_t end
 		mine->readable[page / 64] |= UINT64_C(1) << page % 64;
 }
 
+// The driver takes page frames from page tables. A look at one page brings in its whole block of 2 MiB.
+static void touch(const volatile uint8_t *address, size_t size)
+{
+	size_t block = CHUNK_ALIGN - ((uintptr_t)address & (CHUNK_ALIGN - 1));
+
+	(void)address[0];
+	for (; block < size; block += CHUNK_ALIGN)
+		(void)address[block];
+}
+
+// Physical addresses are what the driver is given, so that what the GPU puts on the bus must be that, too.
+static struct gs_error *check_iommu(struct cuda *cuda)
+{
+	int domain = 0, bus = 0, device = 0;
+	char address[32];
+
+	if (cuda->api.device_attribute(&domain, CUDA_ATTRIBUTE_PCI_DOMAIN, cuda->device) ||
+	    cuda->api.device_attribute(&bus, CUDA_ATTRIBUTE_PCI_BUS, cuda->device) ||
+	    cuda->api.device_attribute(&device, CUDA_ATTRIBUTE_PCI_DEVICE, cuda->device))
+		return gs_error_create(GS_ERROR_ENGINE,
+				       "the driver does not tell where the GPU is, so it cannot "
+				       "be seen whether an IOMMU is in its way: use -e cpu");
+	snprintf(address, sizeof(address), "%04x:%02x:%02x.0", domain, bus, device);
+	return gs_iommu_check("", address);
+}
+
 static struct gs_error *register_chunk(struct cuda *cuda, struct cuda_segment *mine, uint64_t phys,
 				       uint8_t *address, size_t size)
 {
 	struct cuda_memory *memory = &cuda->memory;
 	struct cuda_registration registration = { address, size };
-	unsigned int flags =
-		CUDA_REGISTER_DEVICEMAP | (cuda->read_only ? CUDA_REGISTER_READ_ONLY : 0);
+	unsigned int flags = CUDA_REGISTER_DEVICEMAP |
+			     (cuda->read_only ? CUDA_REGISTER_READ_ONLY : 0) |
+			     (cuda->io_memory ? CUDA_REGISTER_IOMEMORY : 0);
 	cuda_address seen = 0;
 
 	if (!gs_array_push(memory->registrations, memory->registration_count,
 			   memory->registration_capacity, registration))
 		return &gs_enomem;
+
+	if (cuda->io_memory)
+		touch(address, size);
 
 	unsigned int result = cuda->api.memory_register(address, size, flags);
 
@@ -278,11 +309,17 @@ struct gs_error *cuda_memory_open(struct cuda *cuda)
 	if (!memory->segments)
 		return &gs_enomem;
 	memory->count = count;
+	cuda->io_memory = gs_target_io_memory(target);
 	if (gs_target_frozen(target))
 		make_all_pages(target);
+	// None of it is a hole, so that it makes few and large registrations.
+	if (cuda->io_memory)
+		gs_target_scan(target);
 
-	struct gs_error *err = choose_copies(cuda, target, segments);
+	struct gs_error *err = cuda->io_memory ? check_iommu(cuda) : NULL;
 
+	if (!err)
+		err = choose_copies(cuda, target, segments);
 	if (!err)
 		err = open_segments(cuda, segments);
 	return err ? err : write_map(cuda, segments);

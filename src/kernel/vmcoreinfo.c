@@ -139,6 +139,15 @@ static bool read_note(struct gs_target *target, uint64_t phys, struct vmcoreinfo
 
 bool vmcoreinfo_search_next(struct vmcoreinfo_search *search, struct vmcoreinfo *ret)
 {
+	uint64_t known;
+
+	// A live machine's memory has copies of what it says in many places, this program's own among them.
+	if (gs_target_note(search->target, &known)) {
+		bool first = !search->told;
+
+		search->told = true;
+		return first && read_note(search->target, known, ret);
+	}
 	for (; search->chunk < search->chunks; search->chunk++, search->next = 0) {
 		uint64_t start, end, page;
 

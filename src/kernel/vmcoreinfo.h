@@ -28,6 +28,8 @@ struct vmcoreinfo_search {
 	uint64_t chunk, chunks;
 	// Where to go on in the current chunk.
 	uint64_t next;
+	// The note that the target knows has been looked at.
+	bool told;
 };
 
 void vmcoreinfo_search_init(struct vmcoreinfo_search *search, struct gs_target *target);

@@ -32,6 +32,12 @@ struct gs_target_ops {
 	 */
 	bool in_place;
 
+	/** See gs_target_io_memory(). */
+	bool io_memory;
+
+	/** See gs_target_note(). NULL: does not know. */
+	uint64_t (*note)(void *self);
+
 	/** Unmap and release everything. */
 	void (*close)(void *self);
 };
@@ -66,6 +72,9 @@ uint64_t gs_bitmap_find(const uint64_t *bitmap, uint64_t bit, uint64_t limit, bo
 struct gs_error *gs_qemu_open(const char *rest, const struct gs_target_options *options,
 			      struct gs_target **ret);
 struct gs_error *gs_core_open(const char *rest, const struct gs_target_options *options,
+			      struct gs_target **ret);
+
+struct gs_error *gs_host_open(const char *rest, const struct gs_target_options *options,
 			      struct gs_target **ret);
 
 /** The layout option, or NULL; heeds the size that the caller's structure has. */

@@ -65,8 +65,8 @@ static void handler(int sig, siginfo_t *info, void *context)
 		if (end && address >= slots[i].begin && address < end) {
 			say("gpusentinel: ");
 			say(slots[i].name);
-			say(": memory went away while it was read: the file shrank, or no huge "
-			    "page was left for it\n");
+			say(": memory went away while it was read: the file shrank, no huge "
+			    "page was left for it, or a page of it is poisoned\n");
 			_exit(GS_ERROR_TARGET);
 		}
 	}

@@ -26,6 +26,7 @@ static const struct scheme {
 } schemes[] = {
 	{ "qemu:", gs_qemu_open, false },
 	{ "core:", gs_core_open, true },
+	{ "host", gs_host_open, false },
 };
 
 const char *gs_target_layout(const struct gs_target_options *options)
@@ -59,7 +60,8 @@ struct gs_error *gs_target_open(const char *spec, const struct gs_target_options
 	}
 	return gs_error_create(
 		GS_ERROR_USAGE,
-		"%s: not a target; give qemu:NAME, qemu:/path/to/qmp.sock or core:FILE", spec);
+		"%s: not a target; give qemu:NAME, qemu:/path/to/qmp.sock, core:FILE or host",
+		spec);
 }
 
 static uint64_t segment_pages(const struct gs_segment *segment)
@@ -112,6 +114,17 @@ const char *gs_target_spec(const struct gs_target *target)
 bool gs_target_frozen(const struct gs_target *target)
 {
 	return target->frozen;
+}
+
+bool gs_target_io_memory(const struct gs_target *target)
+{
+	return target->ops->io_memory;
+}
+
+bool gs_target_note(const struct gs_target *target, uint64_t *ret)
+{
+	*ret = target->ops->note ? target->ops->note(target->self) : 0;
+	return *ret != 0;
 }
 
 const struct gs_segment *gs_target_segments(const struct gs_target *target, size_t *count_ret)

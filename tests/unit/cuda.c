@@ -32,6 +32,25 @@ static void holes_are_not_registered(void **state)
 	gs_engine_destroy(engine);
 }
 
+// This machine's own memory is no page's, for the driver; and none of it is a hole.
+static void frames_are_registered_as_io_memory(void **state)
+{
+	struct gs_engine *engine;
+
+	(void)state;
+	io_memory = true;
+	new_page = 2;
+	engine = created();
+	io_memory = false;
+	assert_ptr_equal(fake->registered[0].address, ram + 4096);
+	assert_int_equal(fake->registered[0].size, 2 * 4096);
+	for (int i = 0; i < fake->registered_count; i++)
+		assert_int_equal(fake->registered[i].flags, CUDA_REGISTER_DEVICEMAP |
+								    CUDA_REGISTER_READ_ONLY |
+								    CUDA_REGISTER_IOMEMORY);
+	gs_engine_destroy(engine);
+}
+
 static void pages_that_come_later_are_registered(void **state)
 {
 	struct gs_engine *engine;
@@ -308,6 +327,8 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(holes_are_not_registered, setup, assert_clean),
+		cmocka_unit_test_setup_teardown(frames_are_registered_as_io_memory, setup,
+						assert_clean),
 		cmocka_unit_test_setup_teardown(pages_that_come_later_are_registered, setup,
 						assert_clean),
 		cmocka_unit_test_setup_teardown(cores_are_copied_if_they_fit, setup, assert_clean),

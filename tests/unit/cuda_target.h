@@ -18,6 +18,7 @@ static struct gs_map map = { .direct_base = UINT64_C(0xffff888000000000),
 			     .direct_size = sizeof(ram),
 			     .levels = 4 };
 static bool frozen;
+static bool io_memory;
 // Found by the next scan.
 static uint64_t new_page;
 
@@ -27,6 +28,12 @@ bool gs_target_frozen(const struct gs_target *target)
 {
 	(void)target;
 	return frozen;
+}
+
+bool gs_target_io_memory(const struct gs_target *target)
+{
+	(void)target;
+	return io_memory;
 }
 
 static void set_present(uint64_t page)

@@ -38,6 +38,12 @@ bool gs_target_fault(struct gs_target *target, size_t index, uint64_t page)
 	return true;
 }
 
+bool gs_target_io_memory(const struct gs_target *target)
+{
+	(void)target;
+	return false;
+}
+
 bool gs_target_frozen(const struct gs_target *target)
 {
 	(void)target;

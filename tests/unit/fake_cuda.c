@@ -112,6 +112,12 @@ unsigned int cuDeviceGetAttribute(int *ret, unsigned int attribute, int device)
 	case CUDA_ATTRIBUTE_COMPUTE_MODE:
 		*ret = fake.mode;
 		break;
+	case CUDA_ATTRIBUTE_PCI_DOMAIN:
+	case CUDA_ATTRIBUTE_PCI_BUS:
+	case CUDA_ATTRIBUTE_PCI_DEVICE:
+		// Where no bus has a device.
+		*ret = 0xfff;
+		break;
 	case CUDA_ATTRIBUTE_MAJOR:
 		*ret = fake.major;
 		break;

@@ -48,6 +48,13 @@ const char *gs_target_spec(const struct gs_target *target)
 	return "test";
 }
 
+bool gs_target_note(const struct gs_target *target, uint64_t *ret)
+{
+	(void)target;
+	*ret = 0;
+	return false;
+}
+
 const struct gs_segment *gs_target_segments(const struct gs_target *target, size_t *count_ret)
 {
 	*count_ret = 1;
