@@ -23,6 +23,8 @@ struct gs_detector;
 /** Open a fat detector: checks the ELF file and its manifest; runs none of its code. */
 struct gs_error *gs_fat_open(const char *path, struct gs_fat **ret);
 void gs_fat_close(struct gs_fat *fat);
+/** Their files hold the same bytes. */
+bool gs_fat_same(const struct gs_fat *a, const struct gs_fat *b);
 
 /** What `gpusentinel list` shows of a detector. Strings live as long as the fat detector. */
 struct gs_detector_info {
@@ -99,6 +101,12 @@ void gs_gpu_close(struct gs_gpu *gpu);
 struct gs_error *gs_gpu_residency(struct gs_gpu *gpu, const struct gs_fat *fat, size_t index,
 				  struct gs_residency *ret);
 
+/** A value for a parameter of a detector. */
+struct gs_param_value {
+	const char *name;
+	uint64_t value;
+};
+
 /** How a detector is added; zero-initialise, then set @ref size. 0 means: as the detector says. */
 struct gs_detector_options {
 	size_t size;
@@ -108,6 +116,9 @@ struct gs_detector_options {
 	uint64_t budget;
 	/** Bytes of record buffer. */
 	uint64_t output;
+	/** As gs_detector_set_param() does, before its first run. */
+	const struct gs_param_value *params;
+	size_t param_count;
 };
 
 /**

@@ -229,6 +229,15 @@ static struct gs_error *resume_all(struct gs_engine *engine)
 	return engine->running && engine->ops->start ? engine->ops->start(engine) : NULL;
 }
 
+// Before a run: most are the defaults, which are there already.
+static struct gs_error *set_first(struct gs_detector *detector, const struct gs_param_value *to)
+{
+	uint64_t now;
+	struct gs_error *err = gs_detector_get_param(detector, to->name, &now);
+
+	return err || now == to->value ? err : gs_detector_set_param(detector, to->name, to->value);
+}
+
 static struct gs_error *add(struct gs_engine *engine, struct gs_fat *fat, size_t index,
 			    const struct gs_detector_options *options, struct gs_detector **ret)
 {
@@ -245,6 +254,8 @@ static struct gs_error *add(struct gs_engine *engine, struct gs_fat *fat, size_t
 
 	if (!err)
 		err = detector_init(detector, options);
+	for (size_t i = 0; i < options->param_count && !err; i++)
+		err = set_first(detector, &options->params[i]);
 	if (err) {
 		detector_free(detector);
 		return err;

@@ -385,6 +385,11 @@ void gs_fat_close(struct gs_fat *fat)
 	free(fat);
 }
 
+bool gs_fat_same(const struct gs_fat *a, const struct gs_fat *b)
+{
+	return a->image_size == b->image_size && !memcmp(a->image, b->image, a->image_size);
+}
+
 size_t gs_fat_detector_count(const struct gs_fat *fat)
 {
 	return fat->header->detectors.count;
