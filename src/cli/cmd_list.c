@@ -230,6 +230,7 @@ static struct gs_error *list_file(struct listing *listing, const char *path, con
 	for (size_t i = 0; i < gs_fat_detector_count(fat); i++) {
 		struct gs_detector_info info;
 		struct gs_residency residency;
+		struct gs_detector_options options = {};
 		struct gs_detector *detector;
 		_cleanup_error_ struct gs_error *unfit = NULL;
 
@@ -237,7 +238,7 @@ static struct gs_error *list_file(struct listing *listing, const char *path, con
 		if (only && strcmp(only, info.name))
 			continue;
 		if (cli->target_spec) {
-			unfit = cli_add(cli, fat, i, 0, &detector);
+			unfit = cli_add(cli, fat, i, &options, &detector);
 			if (unfit && unfit->code != GS_ERROR_DETECTOR)
 				return no_cleanup_ptr(unfit);
 			if (unfit)

@@ -49,7 +49,7 @@ static struct gs_error *parse(struct running *running, struct cli_parser *parser
 
 static struct gs_error *run(struct running *running, bool once, int argc, char **argv)
 {
-	struct gs_error *err = running_open(running, once, argc, argv);
+	struct gs_error *err = running_open(running, once, argv + optind, (size_t)(argc - optind));
 
 	if (!err && once)
 		return chosen_run_once(&running->chosen, stream_record, &running->stream);
@@ -57,7 +57,7 @@ static struct gs_error *run(struct running *running, bool once, int argc, char *
 		err = running_start(running);
 	if (err)
 		return err;
-	running_wait(running);
+	running_wait(running, NULL, NULL);
 	return running_stop(running);
 }
 

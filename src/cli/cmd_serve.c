@@ -3,12 +3,11 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/running.h"
+#include "cli/notify.h"
+#include "cli/serve.h"
 #include "grass/control.h"
 #include "grass/keys.h"
 #include "util/cleanup.h"
-
-enum { LISTEN_MAX = 8 };
 
 static const char help[] =
 	"Usage: gpusentinel -t TARGET serve --keys DIR [OPTION]... [DETECTOR|FILE.so]...\n"
@@ -16,6 +15,7 @@ static const char help[] =
 	"(`grass`) in, who then reach what they find, and the target's memory, by RDMA:\n"
 	"also when the system here is dead.\n"
 	"\n"
+	"  --config FILE   take the rest from there, as the service does; SIGHUP: anew\n"
 	"  --keys DIR      certificates and key: DIR/ca.crt, host.crt and host.key;\n"
 	"                  `grass keys` makes them\n"
 	"  --name NAME     DIR/NAME.crt and NAME.key instead\n"
@@ -29,25 +29,18 @@ static const char help[] =
 	"  gpusentinel -t qemu:web serve --keys /etc/gpusentinel\n"
 	"  gpusentinel -t qemu:web serve --keys keys --name web --listen 10.0.0.2 --quiet\n";
 
-struct serve {
-	struct running running;
-	const char *keys, *name, *fabric, *device;
-	const char *listen[LISTEN_MAX];
-	size_t listen_count;
-};
-
 static struct gs_error *take_listen(struct serve *serve, const char *arg)
 {
-	if (serve->listen_count == LISTEN_MAX)
+	if (serve->listen_count == SERVE_LISTEN_MAX)
 		return gs_error_create(GS_ERROR_USAGE, "--listen may be given %d times",
-				       LISTEN_MAX);
+				       SERVE_LISTEN_MAX);
 	serve->listen[serve->listen_count++] = arg;
 	return NULL;
 }
 
 static struct gs_error *parse(struct serve *serve, struct cli_parser *parser)
 {
-	enum { KEYS = RUNNING_OPTION_COMMAND, NAME, LISTEN, FABRIC, DEVICE, QUIET };
+	enum { KEYS = RUNNING_OPTION_COMMAND, NAME, LISTEN, FABRIC, DEVICE, QUIET, CONFIG };
 	static const struct option options[] = {
 		RUNNING_OPTIONS,
 		{ "keys", required_argument, NULL, KEYS },
@@ -56,6 +49,7 @@ static struct gs_error *parse(struct serve *serve, struct cli_parser *parser)
 		{ "fabric", required_argument, NULL, FABRIC },
 		{ "device", required_argument, NULL, DEVICE },
 		{ "quiet", no_argument, NULL, QUIET },
+		{ "config", required_argument, NULL, CONFIG },
 		{},
 	};
 	struct gs_error *err = NULL;
@@ -80,6 +74,9 @@ static struct gs_error *parse(struct serve *serve, struct cli_parser *parser)
 		case DEVICE:
 			serve->device = optarg;
 			break;
+		case CONFIG:
+			serve->config_path = optarg;
+			break;
 		case QUIET:
 			serve->running.quiet = true;
 			break;
@@ -87,9 +84,6 @@ static struct gs_error *parse(struct serve *serve, struct cli_parser *parser)
 			err = running_option(&serve->running, c, optarg);
 		}
 	}
-	if (!err && !parser->done && !serve->keys)
-		err = gs_error_create(GS_ERROR_USAGE, "serve needs --keys DIR; `grass keys` makes "
-						      "what is in there");
 	return err;
 }
 
@@ -102,6 +96,44 @@ static void log_line(void *arg, const char *line)
 static void cleanup_server(struct grass_server **server)
 {
 	grass_server_stop(*server);
+}
+
+static void say_ready(const struct serve *serve, const char *more)
+{
+	char status[256];
+
+	snprintf(status, sizeof(status), "watches %.100s by %zu detectors on the engine %s%s",
+		 gs_target_spec(serve->running.cli->target), serve->running.chosen.count,
+		 gs_engine_name(serve->running.cli->engine), more);
+	notify_ready(status);
+}
+
+static void reload(void *arg)
+{
+	struct serve *serve = arg;
+
+	notify_reloading();
+	say_ready(serve, serve_reload(serve) ? "" : "; the last reload was refused");
+}
+
+static void tick(void *arg)
+{
+	(void)arg;
+	notify_alive();
+}
+
+static void serve_until_told(struct serve *serve)
+{
+	const struct running_hooks hooks = {
+		// Without a configuration there is nothing to read anew, and it ends as any other program.
+		.reload = serve->config_path ? reload : NULL,
+		.tick = tick,
+		.fd = -1,
+	};
+
+	say_ready(serve, "");
+	running_wait(&serve->running, &hooks, serve);
+	notify_stopping();
 }
 
 // From when the engine runs, until it is told to end.
@@ -134,21 +166,51 @@ static struct gs_error *serve_monitors(struct serve *serve, const struct fabric_
 	err = grass_server_start(&options, &server);
 	if (err)
 		return err;
-	fprintf(stderr, "gpusentinel: monitors are let in at port %u, by the fabric %s\n",
-		grass_server_port(server), fabric->name);
-	running_wait(&serve->running);
+
+	char line[128];
+
+	snprintf(line, sizeof(line), "monitors are let in at port %u, by the fabric %s",
+		 grass_server_port(server), fabric->name);
+	cli_say(line);
+	serve_until_told(serve);
 	return NULL;
 }
 
-static struct gs_error *serve_all(struct serve *serve, int argc, char **argv)
+// What has been left open by command line and configuration, and what neither may leave open.
+static struct gs_error *settle(struct serve *serve, const struct fabric_server_ops **fabric_ret)
 {
-	const struct fabric_server_ops *fabric = fabric_server_named(serve->fabric);
+	if (!serve->keys)
+		return gs_error_create(GS_ERROR_USAGE,
+				       "serve needs --keys DIR%s; `grass keys` makes what is in "
+				       "there",
+				       serve->config_path ? ", or 'keys = DIR' in its configuration"
+							  : "");
+	if (!serve->name)
+		serve->name = "host";
+	if (!serve->fabric)
+		serve->fabric = "verbs";
+	*fabric_ret = fabric_server_named(serve->fabric);
+	return *fabric_ret
+		       ? NULL
+		       : gs_error_create(GS_ERROR_USAGE, "there is no fabric '%s'", serve->fabric);
+}
 
-	if (!fabric)
-		return gs_error_create(GS_ERROR_USAGE, "there is no fabric '%s'", serve->fabric);
+static struct gs_error *serve_all(struct serve *serve)
+{
+	const struct fabric_server_ops *fabric;
+	char **names = NULL;
+	size_t count = 0;
+	struct gs_error *err = serve_configure(serve);
 
-	struct gs_error *err = running_open(&serve->running, false, argc, argv);
-
+	if (!err)
+		err = settle(serve, &fabric);
+	if (!err)
+		err = notify_open();
+	if (!err)
+		err = serve_names(serve, serve->running.config, &names, &count);
+	if (!err)
+		err = running_open(&serve->running, false, names, count);
+	serve_free_names(names, count);
 	if (!err)
 		err = running_start(&serve->running);
 	if (err)
@@ -164,15 +226,14 @@ static struct gs_error *serve_all(struct serve *serve, int argc, char **argv)
 struct gs_error *cmd_serve(struct cli *cli, int argc, char **argv)
 {
 	struct cli_parser parser = { cli, argc, argv, .help = help };
-	struct serve serve = {
-		.running = { .cli = cli, .for_ns = -1 },
-		.name = "host",
-		.fabric = "verbs",
-	};
+	struct serve serve = { .running = { .cli = cli, .for_ns = -1 } };
 	struct gs_error *err = parse(&serve, &parser);
 
-	if (!err && !parser.done)
-		err = serve_all(&serve, argc, argv);
-	running_deinit(&serve.running);
+	if (!err && !parser.done) {
+		serve.operands = argv + optind;
+		serve.operand_count = (size_t)(argc - optind);
+		err = serve_all(&serve);
+	}
+	serve_deinit(&serve);
 	return err;
 }

@@ -118,16 +118,17 @@ static struct gs_error *parse(struct watch *watch, struct cli_parser *parser)
 
 static struct gs_error *add_detectors(struct watch *watch, int argc, char **argv)
 {
-	static const char *const for_view[] = { "processes", "memory", "system" };
-	struct gs_error *err = NULL;
+	static char *const for_view[] = { "processes", "memory", "system" };
+	size_t count = (size_t)(argc - optind);
+	_cleanup_free_ char **names = calloc(ARRAY_SIZE(for_view) + count, sizeof(*names));
 
-	if (optind == argc)
-		return chosen_add_shipped(&watch->chosen, watch->cli, 0);
-	for (size_t i = 0; i < ARRAY_SIZE(for_view) && !err; i++)
-		err = chosen_add_named(&watch->chosen, watch->cli, for_view[i], 0);
-	for (int i = optind; i < argc && !err; i++)
-		err = chosen_add_named(&watch->chosen, watch->cli, argv[i], 0);
-	return err;
+	if (!count)
+		return chosen_set(&watch->chosen, watch->cli, NULL, 0);
+	if (!names)
+		return &gs_enomem;
+	memcpy(names, for_view, sizeof(for_view));
+	memcpy(names + ARRAY_SIZE(for_view), argv + optind, count * sizeof(*names));
+	return chosen_set(&watch->chosen, watch->cli, names, ARRAY_SIZE(for_view) + count);
 }
 
 // What ends it, and what changes the terminal's size; blocked before any other thread exists.

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/journal.h"
 #include "cli/text.h"
 
 // Also true if the write that found it out was an earlier one, and its errno is lost.
@@ -27,18 +28,26 @@ struct gs_error *cli_flush(void)
 	return gs_error_errno(GS_ERROR_OTHER, errno ? errno : EIO, "standard output");
 }
 
-void cli_say(const char *line)
+static void say(enum journal_priority priority, const char *line)
 {
 	// Order matters where both go to one file.
 	fflush(stdout);
 	flockfile(stderr);
-	fprintf(stderr, "%s: ", program_invocation_short_name);
+	if (journal_takes(stderr))
+		journal_begin(stderr, priority);
+	else
+		fprintf(stderr, "%s: ", program_invocation_short_name);
 	text_print(stderr, line, strlen(line), false);
 	fputc('\n', stderr);
 	funlockfile(stderr);
 }
 
+void cli_say(const char *line)
+{
+	say(JOURNAL_INFO, line);
+}
+
 void cli_print_error(const struct gs_error *err)
 {
-	cli_say(err->message);
+	say(JOURNAL_ERROR, err->message);
 }

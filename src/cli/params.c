@@ -49,38 +49,3 @@ struct gs_error *params_parse(struct params *params, const char *text)
 	free(param.name);
 	return &gs_enomem;
 }
-
-static struct gs_error *set_one(const struct param *param, struct gs_detector *const *detectors,
-				size_t count)
-{
-	bool found = false;
-
-	for (size_t i = 0; i < count; i++) {
-		struct gs_detector_info info;
-
-		gs_detector_get_info(detectors[i], &info);
-		if (strcmp(info.name, param->detector))
-			continue;
-
-		struct gs_error *err =
-			gs_detector_set_param(detectors[i], param->name, param->value);
-
-		if (err)
-			return gs_error_prefix(err, "-p %s.%s", param->detector, param->name);
-		found = true;
-	}
-	if (found)
-		return NULL;
-	return gs_error_create(GS_ERROR_USAGE, "-p %s.%s: no detector %s is run", param->detector,
-			       param->name, param->detector);
-}
-
-struct gs_error *params_set(const struct params *params, struct gs_detector *const *detectors,
-			    size_t count)
-{
-	struct gs_error *err = NULL;
-
-	for (size_t i = 0; i < params->count && !err; i++)
-		err = set_one(&params->list[i], detectors, count);
-	return err;
-}

@@ -9,7 +9,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <gpusentinel/engine.h>
 #include <gpusentinel/error.h>
 
 struct param {
@@ -28,9 +27,5 @@ void params_deinit(struct params *params);
 
 /** Take what was given as "DETECTOR.NAME=VALUE". */
 struct gs_error *params_parse(struct params *params, const char *text);
-
-/** Set all of them in @p detectors; GS_ERROR_USAGE if one is for none of these. */
-struct gs_error *params_set(const struct params *params, struct gs_detector *const *detectors,
-			    size_t count);
 
 #endif

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/journal.h"
 #include "cli/protect.h"
 #include "cli/search.h"
 #include "cli/session.h"
@@ -19,13 +20,27 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 
-void running_wait(const struct running *running)
+// Signals that have come; false: one of them ends the run.
+static bool take_signal(const struct running *running, const struct running_hooks *hooks, void *arg)
+{
+	struct signalfd_siginfo info;
+
+	if (read(running->signals, &info, sizeof(info)) != sizeof(info))
+		return false;
+	if (info.ssi_signo != SIGHUP || !hooks || !hooks->reload)
+		return false;
+	hooks->reload(arg);
+	return true;
+}
+
+void running_wait(struct running *running, const struct running_hooks *hooks, void *arg)
 {
 	int64_t end =
 		running->for_ns < 0 ? 0 : (int64_t)clock_ns(CLOCK_MONOTONIC) + running->for_ns;
-	// No events are asked for: what is left is POLLERR of a pipe without reader, POLLHUP of a terminal.
+	// No events are asked of standard output: what is left is POLLERR of a pipe without reader, POLLHUP of a terminal.
 	struct pollfd fds[] = { { running->signals, POLLIN, 0 },
-				{ running->quiet ? -1 : STDOUT_FILENO, 0, 0 } };
+				{ running->quiet ? -1 : STDOUT_FILENO, 0, 0 },
+				{ hooks ? hooks->fd : -1, POLLIN, 0 } };
 
 	while (!__atomic_load_n(&running->stream.broken, __ATOMIC_RELAXED) &&
 	       !gs_engine_error(running->cli->engine)) {
@@ -42,8 +57,14 @@ void running_wait(const struct running *running)
 		int ms = left >= 1000000000 ? 1000 : (int)((left + 999999) / 1000000);
 		int n = poll(fds, ARRAY_SIZE(fds), ms);
 
-		if ((n < 0 && errno != EINTR) || (n > 0 && (fds[0].revents || fds[1].revents)))
+		if ((n < 0 && errno != EINTR) || (n > 0 && fds[1].revents))
 			return;
+		if (n > 0 && fds[0].revents && !take_signal(running, hooks, arg))
+			return;
+		if (n > 0 && fds[2].revents)
+			hooks->ready(arg);
+		if (hooks && hooks->tick)
+			hooks->tick(arg);
 	}
 }
 
@@ -83,9 +104,10 @@ static void add_log_rows(const struct running *running)
 	for (size_t i = 0; i < running->chosen.count; i++) {
 		struct gs_detector_info info;
 
-		gs_detector_get_info(running->chosen.list[i], &info);
+		gs_detector_get_info(running->chosen.list[i].detector, &info);
 		if (running->stream.rules.count && !strcmp(info.name, "log"))
-			gs_detector_add_kinds(running->chosen.list[i], 1u << GS_RECORD_ROW);
+			gs_detector_add_kinds(running->chosen.list[i].detector,
+					      1u << GS_RECORD_ROW);
 	}
 }
 
@@ -105,18 +127,12 @@ static struct gs_error *parse_seconds(const char *text, int64_t *ret)
 
 static struct gs_error *parse_period(const char *text, uint32_t *ret)
 {
-	char *end;
-	double us = strtod(text, &end) * 1000;
-
-	if (end == text || *end || !(us >= 1 && us <= UINT32_MAX)) {
-		return gs_error_create(GS_ERROR_USAGE,
-				       "--period takes milliseconds from 0.001 to %u, e.g. 100 or "
-				       "0.5, not '%s'",
-				       UINT32_MAX / 1000, text);
-	}
-	// The nearest: decimal fractions are no binary ones.
-	*ret = (uint32_t)(us + 0.5 < UINT32_MAX ? us + 0.5 : us);
-	return NULL;
+	if (config_parse_period(text, ret))
+		return NULL;
+	return gs_error_create(GS_ERROR_USAGE,
+			       "--period takes milliseconds from 0.001 to %u, e.g. 100 or 0.5, not "
+			       "'%s'",
+			       UINT32_MAX / 1000, text);
 }
 
 struct gs_error *running_option(struct running *running, int c, const char *arg)
@@ -149,18 +165,18 @@ static void say_engine(struct cli *cli)
 }
 
 // Without the shipped ones, detectors still run, and `log` has some of its own.
-static struct gs_error *load_rules(struct running *running)
+static struct gs_error *load_rules(const struct running *running, struct rules *ret)
 {
 	_cleanup_free_ char *shipped = NULL;
 
 	if (running->rules)
-		return rules_load(&running->stream.rules, running->rules);
+		return rules_load(ret, running->rules);
 
 	struct gs_error *err = search_rules(running->cli, &shipped);
 
 	if (err)
 		return err;
-	err = rules_load(&running->stream.rules, shipped);
+	err = rules_load(ret, shipped);
 	if (err && err->code == GS_ERROR_OTHER) {
 		cli_print_error(err);
 		gs_error_destroy(err);
@@ -169,14 +185,37 @@ static struct gs_error *load_rules(struct running *running)
 	return err;
 }
 
-struct gs_error *running_open(struct running *running, bool once, int argc, char **argv)
+// Before it is removed, and while its records may still come.
+static void hear_leaving(void *arg, struct gs_detector *detector)
+{
+	const struct running *running = arg;
+
+	if (!running->quiet)
+		stream_stats(detector);
+}
+
+static struct gs_error *set_detectors(struct running *running, char *const *names, size_t count)
+{
+	struct chosen *chosen = &running->chosen;
+
+	chosen->period_us = running->period_us;
+	chosen->params = &running->params;
+	chosen->config = running->config;
+	chosen->leaves = hear_leaving;
+	chosen->arg = running;
+	return chosen_set(chosen, running->cli, names, count);
+}
+
+struct gs_error *running_open(struct running *running, bool once, char *const *names, size_t count)
 {
 	struct cli *cli = running->cli;
 	bool chosen = !cli->engine_name || !strcmp(cli->engine_name, "auto");
 	struct gs_error *err = NULL;
 
 	running->signals = -1;
+	pthread_mutex_init(&running->lock, NULL);
 	running->stream.json = cli->json;
+	running->stream.journal = journal_takes(stdout);
 	running->stream.colour = !cli->json && text_colour(stdout);
 	running->stream.conditions = gs_conditions_create();
 	if (!running->stream.conditions)
@@ -186,18 +225,49 @@ struct gs_error *running_open(struct running *running, bool once, int argc, char
 	if (!once)
 		err = take_signals(running);
 	if (!err && !running->quiet)
-		err = load_rules(running);
+		err = load_rules(running, &running->stream.rules);
 	if (!err)
 		err = cli_open_engine(cli);
-	if (!err && optind == argc)
-		err = chosen_add_shipped(&running->chosen, cli, running->period_us);
-	for (int i = optind; i < argc && !err; i++)
-		err = chosen_add_named(&running->chosen, cli, argv[i], running->period_us);
 	if (!err)
-		err = params_set(&running->params, running->chosen.list, running->chosen.count);
+		err = set_detectors(running, names, count);
 	if (!err && chosen)
 		say_engine(cli);
 	return err;
+}
+
+struct gs_error *running_change(struct running *running, const struct config *config,
+				char *const *names, size_t count)
+{
+	const struct config *before = running->config;
+	struct rules rules = {};
+	struct gs_error *err = running->quiet ? NULL : load_rules(running, &rules);
+
+	running->config = config;
+	if (!err)
+		err = set_detectors(running, names, count);
+	if (err) {
+		running->config = running->chosen.config = before;
+		rules_deinit(&rules);
+		return err;
+	}
+	pthread_mutex_lock(&running->lock);
+
+	struct rules old = running->stream.rules;
+
+	running->stream.rules = rules;
+	pthread_mutex_unlock(&running->lock);
+	rules_deinit(&old);
+	add_log_rows(running);
+	return NULL;
+}
+
+static void take_record(void *arg, const struct gs_record *record)
+{
+	struct running *running = arg;
+
+	pthread_mutex_lock(&running->lock);
+	stream_record(&running->stream, record);
+	pthread_mutex_unlock(&running->lock);
 }
 
 struct gs_error *running_start(struct running *running)
@@ -209,14 +279,14 @@ struct gs_error *running_start(struct running *running)
 	protect(running->cli);
 	gs_engine_set_kinds(running->cli->engine, running->quiet ? 0 : kinds);
 	add_log_rows(running);
-	return gs_engine_start(running->cli->engine, stream_record, &running->stream);
+	return gs_engine_start(running->cli->engine, take_record, running);
 }
 
 struct gs_error *running_stop(struct running *running)
 {
 	gs_engine_stop(running->cli->engine);
 	for (size_t i = 0; i < running->chosen.count && !running->quiet; i++)
-		stream_stats(running->chosen.list[i]);
+		stream_stats(running->chosen.list[i].detector);
 
 	const struct gs_error *failed = gs_engine_error(running->cli->engine);
 

@@ -84,19 +84,25 @@ struct gs_error *cli_open_fat(struct cli *cli, const char *path, struct gs_fat *
 	return NULL;
 }
 
-struct gs_error *cli_add(struct cli *cli, struct gs_fat *fat, size_t index, uint32_t period_us,
-			 struct gs_detector **ret)
+void cli_close_fat(struct cli *cli, struct gs_fat *fat)
 {
-	struct gs_detector_options options = {
-		.size = sizeof(options),
-		.period_us = period_us,
-		.budget = cli->budget,
-	};
+	for (size_t i = 0; i < cli->fat_count; i++) {
+		if (cli->fats[i] == fat) {
+			cli->fats[i] = cli->fats[--cli->fat_count];
+			gs_fat_close(fat);
+			return;
+		}
+	}
+}
+
+struct gs_error *cli_add(struct cli *cli, struct gs_fat *fat, size_t index,
+			 struct gs_detector_options *options, struct gs_detector **ret)
+{
 	struct gs_error *err = cli_open_engine(cli);
 
-	if (err)
-		return err;
-	return gs_engine_add(cli->engine, fat, index, &options, ret);
+	options->size = sizeof(*options);
+	options->budget = cli->budget;
+	return err ? err : gs_engine_add(cli->engine, fat, index, options, ret);
 }
 
 static void collect(void *arg, const struct gs_record *record)
@@ -116,6 +122,7 @@ struct gs_error *cli_run_once(struct cli *cli, const char *name, struct rows *ro
 	_cleanup_free_ char *path = NULL;
 	struct gs_fat *fat;
 	size_t index;
+	struct gs_detector_options options = {};
 	struct gs_detector *detector;
 
 	err = search_detector(cli, name, &path);
@@ -127,7 +134,7 @@ struct gs_error *cli_run_once(struct cli *cli, const char *name, struct rows *ro
 	err = search_in_fat(fat, name, path, &index);
 	if (err)
 		return err;
-	err = cli_add(cli, fat, index, 0, &detector);
+	err = cli_add(cli, fat, index, &options, &detector);
 	if (err)
 		return err;
 	err = gs_detector_run(detector, collect, rows);

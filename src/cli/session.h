@@ -21,13 +21,12 @@ void cli_close(struct cli *cli);
 
 /** Open a fat detector; it ends with cli_close(). */
 struct gs_error *cli_open_fat(struct cli *cli, const char *path, struct gs_fat **ret);
+/** End it earlier: none of its detectors is in the engine any more. */
+void cli_close_fat(struct cli *cli, struct gs_fat *fat);
 
-/**
- * Add detector @p index of @p fat to the engine with the command line's budget.
- * @param period_us 0: as the detector says.
- */
-struct gs_error *cli_add(struct cli *cli, struct gs_fat *fat, size_t index, uint32_t period_us,
-			 struct gs_detector **ret);
+/** Add detector @p index of @p fat to the engine with the command line's budget, which goes into @p options. */
+struct gs_error *cli_add(struct cli *cli, struct gs_fat *fat, size_t index,
+			 struct gs_detector_options *options, struct gs_detector **ret);
 
 /**
  * Run the shipped detector @p name once and collect its rows.

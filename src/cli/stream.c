@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/journal.h"
 #include "cli/json.h"
 #include "cli/text.h"
 #include "util/array.h"
@@ -99,6 +100,17 @@ static void print_message(const struct stream *stream, const struct gs_record *r
 		printf(" (lasts for %s)", lasted);
 }
 
+// Before each line of text.
+static void print_time(const struct stream *stream, uint64_t wall_ns)
+{
+	char wall[TEXT_NUMBER_MAX];
+
+	if (stream->journal)
+		return;
+	text_wall(wall, wall_ns);
+	printf("%s ", wall);
+}
+
 static void print_text(const struct stream *stream, const struct gs_record *record,
 		       const struct gs_condition *before)
 {
@@ -106,17 +118,16 @@ static void print_text(const struct stream *stream, const struct gs_record *reco
 	const struct severity *severity =
 		record->state == GS_CLOSED ? &closed : severity_of(record);
 	const char *word = severity->text;
-	char wall[TEXT_NUMBER_MAX];
 
 	if (record->kind == GS_RECORD_ROW)
 		word = "ROW";
 	else if (record->kind == GS_RECORD_METRIC)
 		word = "METRIC";
-	text_wall(wall, record->wall_ns);
+	print_time(stream, record->wall_ns);
 	if (stream->colour && record->kind == GS_RECORD_FINDING)
-		printf("%s %s%-8s\033[0m ", wall, severity->colour, word);
+		printf("%s%-8s\033[0m ", severity->colour, word);
 	else
-		printf("%s %-8s ", wall, word);
+		printf("%-8s ", word);
 	if (stream->host)
 		printf("%s ", stream->host);
 	printf("%s: ", record->detector_name);
@@ -211,10 +222,9 @@ static void print_match_text(const struct stream *stream, const struct gs_record
 			     const struct rule *rule, const char *message, uint64_t untold)
 {
 	const struct severity *severity = severity_at(rule->severity);
-	char wall[TEXT_NUMBER_MAX];
 
-	text_wall(wall, record->wall_ns);
-	printf("%s %s%-8s%s %s: ", wall, stream->colour ? severity->colour : "", severity->text,
+	print_time(stream, record->wall_ns);
+	printf("%s%-8s%s %s: ", stream->colour ? severity->colour : "", severity->text,
 	       stream->colour ? "\033[0m" : "", record->detector_name);
 	text_print(stdout, message, strlen(message), false);
 	if (untold)
@@ -247,6 +257,8 @@ static void print_match(struct stream *stream, const struct gs_record *record)
 
 	if (asprintf(&message, "%s: %s", rule->name, text->string) < 0)
 		message = NULL;
+	if (stream->journal)
+		journal_begin(stdout, journal_priority(rule->severity, false));
 	if (stream->json)
 		print_match_json(record, rule, message ? message : rule->name, untold);
 	else
@@ -261,6 +273,9 @@ static void print_record(struct stream *stream, const struct gs_record *record)
 
 	const struct gs_condition *before = gs_conditions_note(stream->conditions, record);
 
+	if (stream->journal)
+		journal_begin(stdout,
+			      journal_priority(record->severity, record->state == GS_CLOSED));
 	if (stream->json)
 		print_json(stream, record, before);
 	else

@@ -29,6 +29,8 @@ struct stream {
 	bool log_told;
 	/** Severities in colour. */
 	bool colour;
+	/** Lines begin with their priority, and have no time: systemd's journal gives them one. */
+	bool journal;
 	/** The reader has gone, or the disk is full; read by the thread that waits. */
 	bool broken;
 };
