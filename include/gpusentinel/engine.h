@@ -231,6 +231,30 @@ struct gs_error *gs_detector_run(struct gs_detector *detector, gs_record_fn *fn,
 void gs_detector_stats(struct gs_detector *detector, struct gs_run_stats *ret);
 void gs_detector_get_info(struct gs_detector *detector, struct gs_detector_info *ret);
 
+/** How far the numbers in a mailbox have come. */
+struct gs_mailbox_progress {
+	/** As in its header. */
+	uint32_t epoch;
+	/** Slots of each ring that were handed to writers. */
+	uint64_t heads[GS_MAILBOX_RINGS];
+	/** Of each row of the detector table: its generation, and the records that were put into each ring. */
+	struct gs_mailbox_row_progress {
+		uint32_t generation;
+		uint64_t records[GS_MAILBOX_RINGS];
+	} rows[GS_MAILBOX_DETECTORS];
+};
+
+/**
+ * Let the numbers of the mailbox go on from those of an earlier one, with the next epoch; before the first
+ * gs_engine_start(). NULL: they begin anew.
+ */
+void gs_engine_resume(struct gs_engine *engine, const struct gs_mailbox_progress *from);
+/**
+ * How far they have come; also after gs_engine_stop().
+ * @return GS_ERROR_USAGE before gs_engine_start().
+ */
+struct gs_error *gs_engine_progress(struct gs_engine *engine, struct gs_mailbox_progress *ret);
+
 /**
  * Deliver records of these kinds only, from the next gs_engine_start() on: bit N for enum gs_record_kind N, where
  * findings are those of both kinds. Others count as delivered, and cost nothing here. All, if it is not called.

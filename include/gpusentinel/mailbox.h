@@ -80,7 +80,11 @@ struct gs_mailbox_header {
 	struct gs_mailbox_area memory;
 	/** At most GS_MAILBOX_MONITORS. */
 	uint32_t monitor_count;
-	uint32_t reserved;
+	/**
+	 * How many mailboxes whose numbers this one continues have been there since the machine booted: 0: none, and all
+	 * numbers begin at 0.
+	 */
+	uint32_t epoch;
 	/** What is watched (uname -r), by which means, on what; NUL-terminated. */
 	char release[64], target[128], device[64];
 };
@@ -155,7 +159,9 @@ struct gs_mailbox_detector {
 struct gs_mailbox_ring {
 	/** Slots handed to writers since the start; the next entry begins at slot head % slots. */
 	uint64_t head;
-	uint64_t reserved[7];
+	/** Where @ref head began: what lies before was another mailbox's. */
+	uint64_t first;
+	uint64_t reserved[6];
 };
 
 /**

@@ -361,4 +361,5 @@ const struct engine_ops cuda_ops = {
 	.heartbeat = cuda_heartbeat,
 	.row = cuda_row,
 	.export = cuda_export,
+	.progress = cuda_progress,
 };

@@ -194,6 +194,7 @@ struct gs_error *cuda_row(struct gs_engine *engine, uint32_t index,
 			  struct gs_mailbox_detector *ret);
 // The mailbox has pages of its own, so that nothing else is exported with it.
 #define CUDA_MAILBOX_SIZE(size) (((size) + (2 << 20) - 1) & ~(uint64_t)((2 << 20) - 1))
+struct gs_error *cuda_progress(struct gs_engine *engine, struct gs_mailbox_progress *ret);
 struct gs_error *cuda_export(struct gs_engine *engine, struct gs_mailbox_export *ret);
 void cuda_export_close(struct cuda *cuda);
 void cuda_loop_forget(struct gs_detector *detector);

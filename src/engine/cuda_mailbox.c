@@ -7,6 +7,7 @@
 #include "engine/formats.h"
 #include "engine/memory_area.h"
 #include "mailbox/layout.h"
+#include "mailbox/progress.h"
 #include "util/cleanup.h"
 
 static struct gs_error *read_by(struct cuda *cuda, struct CUstream_st *stream, uint64_t offset,
@@ -53,6 +54,7 @@ static struct gs_error *fill_header(struct cuda *cuda)
 
 	struct gs_error *err = cuda_wall_offset(cuda, &header->wall_offset_ns);
 
+	header->epoch = cuda->engine->resume ? cuda->engine->resume->epoch + 1 : 0;
 	mailbox_seal_header(header);
 	return err;
 }
@@ -66,6 +68,34 @@ static struct gs_error *write_memory(struct cuda *cuda)
 	if (!area)
 		return &gs_enomem;
 	return cuda_write(cuda, cuda->mailbox + cuda->header.memory.offset, area, size);
+}
+
+static cuda_address row_address(const struct cuda *cuda, int row)
+{
+	return cuda->mailbox + cuda->header.detectors.offset +
+	       (uint64_t)row * sizeof(struct gs_mailbox_detector);
+}
+
+// The numbers of an earlier mailbox go on.
+static struct gs_error *resume(struct cuda *cuda, const struct gs_mailbox_progress *from)
+{
+	const struct gs_mailbox_header *header = &cuda->header;
+	struct gs_error *err = NULL;
+
+	for (uint32_t i = 0; from && i < GS_MAILBOX_RINGS && !err; i++) {
+		struct gs_mailbox_ring ring;
+
+		mailbox_first_ring(from, i, &ring);
+		err = cuda_write(cuda, cuda->mailbox + header->rings[i].offset, &ring,
+				 sizeof(ring));
+	}
+	for (uint32_t i = 0; from && i < header->detector_count && !err; i++) {
+		struct gs_mailbox_detector row;
+
+		mailbox_first_row(from, i, &row);
+		err = cuda_write(cuda, row_address(cuda, (int)i), &row, sizeof(row));
+	}
+	return err;
 }
 
 struct gs_error *cuda_mailbox_open(struct cuda *cuda)
@@ -84,6 +114,8 @@ struct gs_error *cuda_mailbox_open(struct cuda *cuda)
 		err = cuda_zero(cuda, cuda->mailbox, cuda->header.size);
 	if (!err)
 		err = write_memory(cuda);
+	if (!err)
+		err = resume(cuda, cuda->engine->resume);
 	if (!err)
 		err = cuda_write(cuda, cuda->mailbox, &cuda->header, sizeof(cuda->header));
 	if (!err)
@@ -123,12 +155,6 @@ void cuda_mailbox_close(struct cuda *cuda, bool entered)
 	cuda_free(cuda, &cuda->supervisor);
 	cuda_free(cuda, &cuda->crc32c);
 	cuda_free(cuda, &cuda->mailbox);
-}
-
-static cuda_address row_address(const struct cuda *cuda, int row)
-{
-	return cuda->mailbox + cuda->header.detectors.offset +
-	       (uint64_t)row * sizeof(struct gs_mailbox_detector);
 }
 
 struct gs_error *cuda_mailbox_read_lost(struct cuda *cuda, int index, uint64_t *ret)
@@ -220,6 +246,18 @@ struct gs_error *cuda_row(struct gs_engine *engine, uint32_t index, struct gs_ma
 	if (err)
 		return err;
 	err = mailbox_read_detector(cuda->looker, index, ret);
+	leave_looker(cuda);
+	return err;
+}
+
+struct gs_error *cuda_progress(struct gs_engine *engine, struct gs_mailbox_progress *ret)
+{
+	struct cuda *cuda = engine->priv;
+	struct gs_error *err = enter_looker(cuda);
+
+	if (err)
+		return err;
+	err = mailbox_read_progress(cuda->looker, ret);
 	leave_looker(cuda);
 	return err;
 }

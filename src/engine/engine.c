@@ -332,6 +332,7 @@ void gs_engine_destroy(struct gs_engine *engine)
 	engine->ops->destroy(engine);
 	gs_error_destroy(engine->error);
 	free(engine->why);
+	free(engine->resume);
 	pthread_cond_destroy(&engine->wake);
 	pthread_mutex_destroy(&engine->lock);
 	pthread_mutex_destroy(&engine->deliver_lock);
@@ -488,6 +489,22 @@ struct gs_error *gs_engine_export(struct gs_engine *engine, struct gs_mailbox_ex
 		return engine_no_mailbox();
 	host_mailbox_export(engine->mailbox, ret);
 	return NULL;
+}
+
+void gs_engine_resume(struct gs_engine *engine, const struct gs_mailbox_progress *from)
+{
+	free(engine->resume);
+	engine->resume = from ? malloc(sizeof(*from)) : NULL;
+	// Without memory, numbers begin anew; so does much else.
+	if (engine->resume)
+		*engine->resume = *from;
+}
+
+struct gs_error *gs_engine_progress(struct gs_engine *engine, struct gs_mailbox_progress *ret)
+{
+	if (engine->ops->progress)
+		return engine->ops->progress(engine, ret);
+	return engine->mailbox ? host_mailbox_progress(engine->mailbox, ret) : engine_no_mailbox();
 }
 
 void gs_detector_stats(struct gs_detector *detector, struct gs_run_stats *ret)

@@ -11,6 +11,7 @@
 
 #include "mailbox.h"
 #include "mailbox/layout.h"
+#include "mailbox/progress.h"
 #include "request.h"
 #include "util/cleanup.h"
 
@@ -58,6 +59,18 @@ static struct gs_error *read_memory(void *arg, uint64_t offset, void *buf, size_
 	return NULL;
 }
 
+// The numbers of an earlier mailbox go on.
+static void resume(struct host_mailbox *mailbox, const struct gs_mailbox_progress *from)
+{
+	const struct gs_mailbox_header *header = &mailbox->header;
+	struct gs_mailbox_detector *rows = (void *)(mailbox->memory + header->detectors.offset);
+
+	for (uint32_t i = 0; i < GS_MAILBOX_RINGS; i++)
+		mailbox_first_ring(from, i, (void *)(mailbox->memory + header->rings[i].offset));
+	for (uint32_t i = 0; i < header->detector_count; i++)
+		mailbox_first_row(from, i, &rows[i]);
+}
+
 static struct gs_error *map_memory(struct host_mailbox *mailbox, struct gs_engine *engine)
 {
 	static const uint64_t slots[] = { MAILBOX_FINDING_SLOTS, MAILBOX_DATA_SLOTS };
@@ -68,6 +81,7 @@ static struct gs_error *map_memory(struct host_mailbox *mailbox, struct gs_engin
 	snprintf(header->release, sizeof(header->release), "%s", gs_kernel_release(engine->kernel));
 	snprintf(header->target, sizeof(header->target), "%s",
 		 gs_target_spec(gs_kernel_target(engine->kernel)));
+	header->epoch = engine->resume ? engine->resume->epoch + 1 : 0;
 	mailbox_seal_header(header);
 
 	// Pages that nobody fills cost nothing.
@@ -87,6 +101,8 @@ static struct gs_error *map_memory(struct host_mailbox *mailbox, struct gs_engin
 	if (!area)
 		return &gs_enomem;
 	memcpy(mailbox->memory + header->memory.offset, area, size);
+	if (engine->resume)
+		resume(mailbox, engine->resume);
 	memcpy(memory, header, sizeof(*header));
 	return mailbox_reader_create(read_memory, mailbox, &mailbox->reader);
 }
@@ -338,6 +354,17 @@ struct gs_error *host_mailbox_row(struct host_mailbox *mailbox, uint32_t index,
 	pthread_mutex_lock(&mailbox->lock);
 
 	struct gs_error *err = mailbox_read_detector(mailbox->reader, index, ret);
+
+	pthread_mutex_unlock(&mailbox->lock);
+	return err;
+}
+
+struct gs_error *host_mailbox_progress(struct host_mailbox *mailbox,
+				       struct gs_mailbox_progress *ret)
+{
+	pthread_mutex_lock(&mailbox->lock);
+
+	struct gs_error *err = mailbox_read_progress(mailbox->reader, ret);
 
 	pthread_mutex_unlock(&mailbox->lock);
 	return err;

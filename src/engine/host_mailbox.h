@@ -28,6 +28,9 @@ struct gs_error *host_mailbox_heartbeat(struct host_mailbox *mailbox,
 struct gs_error *host_mailbox_row(struct host_mailbox *mailbox, uint32_t index,
 				  struct gs_mailbox_detector *ret);
 
+struct gs_error *host_mailbox_progress(struct host_mailbox *mailbox,
+				       struct gs_mailbox_progress *ret);
+
 void host_mailbox_export(const struct host_mailbox *mailbox, struct gs_mailbox_export *ret);
 
 #endif

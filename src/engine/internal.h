@@ -108,6 +108,7 @@ struct engine_ops {
 	struct gs_error *(*row)(struct gs_engine *engine, uint32_t index,
 				struct gs_mailbox_detector *ret);
 	struct gs_error *(*export)(struct gs_engine *engine, struct gs_mailbox_export *ret);
+	struct gs_error *(*progress)(struct gs_engine *engine, struct gs_mailbox_progress *ret);
 };
 
 struct gs_engine {
@@ -117,6 +118,8 @@ struct gs_engine {
 	char *why;
 	// The engine's.
 	void *priv;
+	// What the mailbox goes on from; NULL: nothing.
+	struct gs_mailbox_progress *resume;
 	// Of engines that run in threads here; from the first start on.
 	struct host_mailbox *mailbox;
 

@@ -195,6 +195,24 @@ static struct gs_error *read_head(struct mailbox_reader *reader, uint32_t ring, 
 			    ret, sizeof(*ret));
 }
 
+// What lies before was never in this mailbox.
+static struct gs_error *read_first(struct mailbox_reader *reader, uint32_t ring, uint64_t head,
+				   uint64_t *ret)
+{
+	*ret = 0;
+	if (!reader->header.epoch)
+		return NULL;
+
+	struct gs_error *err = reader->read(reader->arg,
+					    reader->header.rings[ring].offset +
+						    offsetof(struct gs_mailbox_ring, first),
+					    ret, sizeof(*ret));
+
+	if (*ret > head)
+		*ret = 0;
+	return err;
+}
+
 // Slots from @from on, @count of them, into the chunk.
 static struct gs_error *read_slots(struct mailbox_reader *reader, uint32_t ring, uint64_t from,
 				   uint64_t count)
@@ -328,12 +346,19 @@ struct gs_error *mailbox_poll(struct mailbox_reader *reader, enum gs_mailbox_rin
 	struct ring_state *state = &reader->rings[ring];
 	uint64_t slots = mailbox_ring_slots(&reader->header.rings[ring]);
 	unsigned int overruns = 0;
-	uint64_t head;
+	uint64_t head, first = 0;
 	struct gs_error *err = read_head(reader, ring, &head);
 
 	*count_ret = 0;
+	if (!err && state->tail < head)
+		err = read_first(reader, ring, head, &first);
 	if (err)
 		return err;
+	if (state->tail < first) {
+		// Who has just come has missed nothing; who was there before has.
+		state->gaps += state->tail != 0;
+		start_at(state, first, true);
+	}
 	// Writers that never pause must not hold the caller: what was there at the start, and no more.
 	catch_up(state, head, slots);
 	while (state->tail != head && overruns < OVERRUNS) {

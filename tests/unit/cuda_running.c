@@ -261,6 +261,35 @@ static void rows_of_one_detector_are_wanted(void **state)
 	gs_engine_destroy(engine);
 }
 
+static void numbers_go_on_in_the_next_engine(void **state)
+{
+	struct gs_mailbox_progress progress = { .epoch = 6 };
+	struct gs_engine *engine = created();
+	struct gs_detector *counter = add(engine, COUNTER);
+	struct gs_mailbox_detector row;
+	struct gs_run_stats stats;
+	struct seen seen = {};
+
+	(void)state;
+	progress.heads[GS_MAILBOX_DATA] = 1000000;
+	progress.rows[0] = (struct gs_mailbox_row_progress){ 3, { 8, 500 } };
+	gs_engine_resume(engine, &progress);
+	assert_null(gs_engine_start(engine, see, &seen));
+	wait_for(&seen.count, 5);
+	gs_engine_stop(engine);
+	assert_null(gs_engine_progress(engine, &progress));
+	assert_null(gs_engine_row(engine, 0, &row));
+	gs_detector_stats(counter, &stats);
+	assert_int_equal(progress.epoch, 7);
+	assert_true(progress.heads[GS_MAILBOX_DATA] >= 1000005);
+	assert_int_equal(row.generation, 4);
+	assert_int_equal(row.records[GS_MAILBOX_FINDINGS], 8);
+	assert_int_equal(row.records[GS_MAILBOX_DATA], 500 + stats.records);
+	// What was there before has not been lost here.
+	assert_int_equal(stats.records_lost, 0);
+	gs_engine_destroy(engine);
+}
+
 int main(int argc, char **argv)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, assert_clean)
@@ -273,6 +302,7 @@ int main(int argc, char **argv)
 		TEST(running_detectors_see_new_pages),
 		TEST(running_detectors_get_larger_buffers),
 		TEST(failures_of_running_kernels_are_reported),
+		TEST(numbers_go_on_in_the_next_engine),
 	};
 
 	int status = rig_open(argc, argv);

@@ -474,6 +474,45 @@ static void detectors_run_on_their_periods(void **state)
 	gs_engine_destroy(NULL);
 }
 
+static void numbers_go_on_in_the_next_engine(void **state)
+{
+	struct gs_mailbox_progress progress, next;
+	struct gs_mailbox_detector row;
+	struct gs_mailbox_export export;
+	struct seen seen = {};
+
+	(void)state;
+	for (unsigned int epoch = 0; epoch < 3; epoch++) {
+		struct gs_engine *engine = engine_create();
+		struct gs_detector *counter = add(engine, COUNTER, (struct gs_detector_options){});
+		struct gs_run_stats stats;
+		struct gs_error *err = gs_engine_progress(engine, &next);
+
+		assert_int_equal(err->code, GS_ERROR_USAGE);
+		gs_error_destroy(err);
+		gs_engine_resume(engine, epoch ? &progress : NULL);
+		assert_null(gs_engine_start(engine, see, &seen));
+		usleep(30000);
+		gs_engine_stop(engine);
+		assert_null(gs_engine_progress(engine, &next));
+		assert_null(gs_engine_row(engine, 0, &row));
+		assert_null(gs_engine_export(engine, &export));
+		gs_detector_stats(counter, &stats);
+		assert_int_equal(export.header->epoch, epoch);
+		assert_int_equal(next.epoch, epoch);
+		assert_int_equal(row.generation, epoch + 1);
+		assert_int_equal(row.records[GS_MAILBOX_DATA],
+				 stats.records +
+					 (epoch ? progress.rows[0].records[GS_MAILBOX_DATA] : 0));
+		assert_int_equal(next.rows[0].records[GS_MAILBOX_DATA],
+				 row.records[GS_MAILBOX_DATA]);
+		assert_true(!epoch ||
+			    next.heads[GS_MAILBOX_DATA] > progress.heads[GS_MAILBOX_DATA]);
+		progress = next;
+		gs_engine_destroy(engine);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -489,6 +528,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(unknown_engines_are_named),
 		cmocka_unit_test(the_cpu_stands_in_for_a_missing_gpu),
 		cmocka_unit_test(detectors_run_on_their_periods),
+		cmocka_unit_test(numbers_go_on_in_the_next_engine),
 	};
 
 	if (argc != 2) {
