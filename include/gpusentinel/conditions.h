@@ -37,6 +37,10 @@ void gs_conditions_destroy(struct gs_conditions *conditions);
 const struct gs_condition *gs_conditions_note(struct gs_conditions *conditions,
 					      const struct gs_record *record);
 
+/** Of a detector that is there no more, forget what was told last before @p before_ns: nobody will tell its end. */
+void gs_conditions_forget(struct gs_conditions *conditions, const char *detector,
+			  uint64_t before_ns);
+
 /** Those that are open, in no order; valid until the next note. */
 size_t gs_conditions_count(const struct gs_conditions *conditions);
 const struct gs_condition *gs_conditions_at(const struct gs_conditions *conditions, size_t index);

@@ -64,6 +64,8 @@ struct cli {
 	/** --budget; 0: as each detector says. */
 	uint64_t budget;
 	bool json;
+	/** What the program ends with if nothing has failed. */
+	int exit_code;
 
 	struct gs_target *target;
 	struct gs_kernel *kernel;
@@ -141,6 +143,7 @@ struct gs_error *cmd_mem(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_dmesg(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_run(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_serve(struct cli *cli, int argc, char **argv);
+struct gs_error *cmd_status(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_top(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_list(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_dump(struct cli *cli, int argc, char **argv);

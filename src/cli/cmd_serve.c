@@ -5,9 +5,14 @@
 #include "cli/cli.h"
 #include "cli/notify.h"
 #include "cli/serve.h"
+#include "cli/status.h"
 #include "grass/control.h"
 #include "grass/keys.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
+
+// From look to look at how far numbers have come: rarely, as each reads the mailbox.
+#define CLAIM_NS UINT64_C(30000000000)
 
 static const char help[] =
 	"Usage: gpusentinel -t TARGET serve --keys DIR [OPTION]... [DETECTOR|FILE.so]...\n"
@@ -15,7 +20,7 @@ static const char help[] =
 	"(`grass`) in, who then reach what they find, and the target's memory, by RDMA:\n"
 	"also when the system here is dead.\n"
 	"\n"
-	"  --config FILE   take the rest from there, as the service does; SIGHUP: anew\n"
+	"  --config FILE   what is not said here; SIGHUP: anew;   --state DIR  kept there\n"
 	"  --keys DIR      certificates and key: DIR/ca.crt, host.crt and host.key;\n"
 	"                  `grass keys` makes them\n"
 	"  --name NAME     DIR/NAME.crt and NAME.key instead\n"
@@ -40,7 +45,7 @@ static struct gs_error *take_listen(struct serve *serve, const char *arg)
 
 static struct gs_error *parse(struct serve *serve, struct cli_parser *parser)
 {
-	enum { KEYS = RUNNING_OPTION_COMMAND, NAME, LISTEN, FABRIC, DEVICE, QUIET, CONFIG };
+	enum { KEYS = RUNNING_OPTION_COMMAND, NAME, LISTEN, FABRIC, DEVICE, QUIET, CONFIG, STATE };
 	static const struct option options[] = {
 		RUNNING_OPTIONS,
 		{ "keys", required_argument, NULL, KEYS },
@@ -50,6 +55,7 @@ static struct gs_error *parse(struct serve *serve, struct cli_parser *parser)
 		{ "device", required_argument, NULL, DEVICE },
 		{ "quiet", no_argument, NULL, QUIET },
 		{ "config", required_argument, NULL, CONFIG },
+		{ "state", required_argument, NULL, STATE },
 		{},
 	};
 	struct gs_error *err = NULL;
@@ -73,6 +79,9 @@ static struct gs_error *parse(struct serve *serve, struct cli_parser *parser)
 			break;
 		case DEVICE:
 			serve->device = optarg;
+			break;
+		case STATE:
+			serve->state_directory = optarg;
 			break;
 		case CONFIG:
 			serve->config_path = optarg;
@@ -110,30 +119,65 @@ static void say_ready(const struct serve *serve, const char *more)
 
 static void reload(void *arg)
 {
-	struct serve *serve = arg;
+	struct status *status = arg;
+	struct serve *serve = status->serve;
 
 	notify_reloading();
 	say_ready(serve, serve_reload(serve) ? "" : "; the last reload was refused");
 }
 
-static void tick(void *arg)
+// What goes wrong here shows only after a restart, and is told; it is no reason to end.
+static void tell(struct gs_error *err)
 {
-	(void)arg;
-	notify_alive();
+	if (err)
+		cli_print_error(err);
+	gs_error_destroy(err);
 }
 
-static void serve_until_told(struct serve *serve)
+static struct gs_error *claim(struct serve *serve)
 {
+	struct gs_mailbox_progress now;
+	struct gs_error *err = gs_engine_progress(serve->running.cli->engine, &now);
+
+	return err ? err : state_claim(&serve->state, &now);
+}
+
+static void tick(void *arg)
+{
+	struct status *status = arg;
+	struct serve *serve = status->serve;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+
+	notify_alive();
+	if (!serve->state_directory || now < serve->claim_ns)
+		return;
+	serve->claim_ns = now + CLAIM_NS;
+	tell(claim(serve));
+}
+
+static void answer(void *arg)
+{
+	status_answer(arg);
+}
+
+static struct gs_error *serve_until_told(struct serve *serve, struct status *status)
+{
+	struct gs_error *err =
+		serve->state_directory ? status_open(status, serve->state_directory) : NULL;
 	const struct running_hooks hooks = {
 		// Without a configuration there is nothing to read anew, and it ends as any other program.
 		.reload = serve->config_path ? reload : NULL,
 		.tick = tick,
-		.fd = -1,
+		.fd = status->socket,
+		.ready = answer,
 	};
 
+	if (err)
+		return err;
 	say_ready(serve, "");
-	running_wait(&serve->running, &hooks, serve);
+	running_wait(&serve->running, &hooks, status);
 	notify_stopping();
+	return NULL;
 }
 
 // From when the engine runs, until it is told to end.
@@ -172,8 +216,19 @@ static struct gs_error *serve_monitors(struct serve *serve, const struct fabric_
 	snprintf(line, sizeof(line), "monitors are let in at port %u, by the fabric %s",
 		 grass_server_port(server), fabric->name);
 	cli_say(line);
-	serve_until_told(serve);
-	return NULL;
+
+	struct status status = {
+		.serve = serve,
+		.server = server,
+		.fabric = fabric,
+		.header = mailbox.header,
+		.since_ns = clock_ns(CLOCK_REALTIME),
+		.socket = -1,
+	};
+
+	err = serve_until_told(serve, &status);
+	status_close(&status);
+	return err;
 }
 
 // What has been left open by command line and configuration, and what neither may leave open.
@@ -189,10 +244,42 @@ static struct gs_error *settle(struct serve *serve, const struct fabric_server_o
 		serve->name = "host";
 	if (!serve->fabric)
 		serve->fabric = "verbs";
+	if (!serve->state_directory && serve->config_path)
+		serve->state_directory = STATE_DIRECTORY;
 	*fabric_ret = fabric_server_named(serve->fabric);
 	return *fabric_ret
 		       ? NULL
 		       : gs_error_create(GS_ERROR_USAGE, "there is no fabric '%s'", serve->fabric);
+}
+
+// Numbers of findings go on where the last service here has ended.
+static struct gs_error *resume(struct serve *serve)
+{
+	struct cli *cli = serve->running.cli;
+	struct gs_mailbox_progress from;
+	bool has;
+
+	if (!serve->state_directory)
+		return NULL;
+
+	struct gs_error *err = state_open(&serve->state, serve->state_directory,
+					  gs_target_spec(cli->target), &from, &has);
+
+	if (!err)
+		gs_engine_resume(cli->engine, has ? &from : NULL);
+	return err;
+}
+
+static struct gs_error *settle_numbers(struct serve *serve)
+{
+	struct gs_mailbox_progress now;
+
+	if (!serve->state_directory)
+		return NULL;
+
+	struct gs_error *err = gs_engine_progress(serve->running.cli->engine, &now);
+
+	return err ? err : state_settle(&serve->state, &now);
 }
 
 static struct gs_error *serve_all(struct serve *serve)
@@ -212,21 +299,25 @@ static struct gs_error *serve_all(struct serve *serve)
 		err = running_open(&serve->running, false, names, count);
 	serve_free_names(names, count);
 	if (!err)
+		err = resume(serve);
+	if (!err)
 		err = running_start(&serve->running);
 	if (err)
 		return err;
 	// Monitors lose their access before there is nobody any more who answers.
 	err = serve_monitors(serve, fabric);
 	if (!err)
-		return running_stop(&serve->running);
-	gs_engine_stop(serve->running.cli->engine);
+		err = running_stop(&serve->running);
+	else
+		gs_engine_stop(serve->running.cli->engine);
+	tell(settle_numbers(serve));
 	return err;
 }
 
 struct gs_error *cmd_serve(struct cli *cli, int argc, char **argv)
 {
 	struct cli_parser parser = { cli, argc, argv, .help = help };
-	struct serve serve = { .running = { .cli = cli, .for_ns = -1 } };
+	struct serve serve = { .running = { .cli = cli, .for_ns = -1 }, .state = { .lock = -1 } };
 	struct gs_error *err = parse(&serve, &parser);
 
 	if (!err && !parser.done) {

@@ -13,6 +13,7 @@ static const struct cli_command commands[] = {
 	{ "dmesg", cmd_dmesg, "the kernel log" },
 	{ "run", cmd_run, "run detectors and print what they find, until ^C" },
 	{ "serve", cmd_serve, "run, and let monitors in, who reach it when this system is dead" },
+	{ "status", cmd_status, "what the service does that runs here" },
 	{ "top", cmd_top, "processes, CPUs, memory and findings on a screen" },
 	{ "list", cmd_list, "the detectors, and with -t whether they fit the target" },
 	{ "dump", cmd_dump, "write the memory into an ELF vmcore" },
@@ -29,13 +30,10 @@ static const struct cli_program program = {
 		"\n"
 		"%s"
 		"\n"
-		"  -t TARGET        qemu:GUEST of the lab, qemu:/path/to/qmp.sock, core:FILE, or\n"
-		"                   host: this machine, by the kernel module gpusentinel\n"
-		"  -e ENGINE        where detectors run: cuda (a GPU), cpu, or auto\n"
-		"  --json           output for programs\n"
+		"  -t TARGET        qemu:GUEST or qemu:/path/to/qmp.sock, core:FILE, host (this machine)\n"
+		"  -e ENGINE        cuda (a GPU), cpu, or auto;   --json  output for programs\n"
 		"  --detectors DIR  where the detectors lie;   --budget N  their loop iterations\n"
 		"  --layout, --system-map  for raw images and kernels without kallsyms\n\n"
-		"  gpusentinel -t qemu:web ps --sort -rss        who takes the memory of a guest\n"
 		"  gpusentinel -t qemu:web run --for 60          report trouble, even its panic\n"
 		"  gpusentinel -t core:vmcore dmesg --tail 20    a dead machine's last words\n\n"
 		"'gpusentinel COMMAND --help' tells more, 'man gpusentinel' everything.\n",

@@ -82,7 +82,7 @@ int cli_main(struct cli *cli, int argc, char **argv)
 
 	struct gs_error *err = run(cli, argc, argv);
 	struct gs_error *output = cli_flush();
-	int code = GS_OK;
+	int code = cli->exit_code;
 
 	if (err) {
 		code = err->code;

@@ -188,10 +188,15 @@ static struct gs_error *load_rules(const struct running *running, struct rules *
 // Before it is removed, and while its records may still come.
 static void hear_leaving(void *arg, struct gs_detector *detector)
 {
-	const struct running *running = arg;
+	struct running *running = arg;
+	struct gs_detector_info info;
 
 	if (!running->quiet)
 		stream_stats(detector);
+	gs_detector_get_info(detector, &info);
+	pthread_mutex_lock(&running->lock);
+	gs_conditions_forget(running->stream.conditions, info.name, running->changed_ns);
+	pthread_mutex_unlock(&running->lock);
 }
 
 static struct gs_error *set_detectors(struct running *running, char *const *names, size_t count)
@@ -243,6 +248,7 @@ struct gs_error *running_change(struct running *running, const struct config *co
 	struct gs_error *err = running->quiet ? NULL : load_rules(running, &rules);
 
 	running->config = config;
+	running->changed_ns = clock_ns(CLOCK_REALTIME);
 	if (!err)
 		err = set_detectors(running, names, count);
 	if (err) {
@@ -266,6 +272,9 @@ static void take_record(void *arg, const struct gs_record *record)
 	struct running *running = arg;
 
 	pthread_mutex_lock(&running->lock);
+	if (record->kind == GS_RECORD_FINDING && record->severity <= GS_CRITICAL &&
+	    (record->state == GS_EVENT || record->state == GS_OPEN))
+		running->told[record->severity]++;
 	stream_record(&running->stream, record);
 	pthread_mutex_unlock(&running->lock);
 }

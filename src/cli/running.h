@@ -41,6 +41,10 @@ struct running {
 	int64_t for_ns;
 	/** Print nothing; nobody here takes in what is found. */
 	bool quiet;
+	/** Findings so far, by enum gs_severity: what happened, and what began. Under @ref lock. */
+	uint64_t told[GS_CRITICAL + 1];
+	/** When the last change of detectors began, nanoseconds since the epoch. */
+	uint64_t changed_ns;
 	/** Becomes readable when a signal says to end. */
 	int signals;
 };

@@ -8,6 +8,7 @@
 
 #include "cli/config.h"
 #include "cli/running.h"
+#include "cli/state.h"
 
 enum { SERVE_LISTEN_MAX = 8 };
 
@@ -15,7 +16,7 @@ enum { SERVE_LISTEN_MAX = 8 };
 struct serve {
 	struct running running;
 	/** NULL: not given. */
-	const char *keys, *name, *fabric, *device;
+	const char *keys, *name, *fabric, *device, *state_directory;
 	const char *listen[SERVE_LISTEN_MAX];
 	size_t listen_count;
 	/** Of the command line; they come before what the configuration says. */
@@ -30,6 +31,11 @@ struct serve {
 	const char *config_path;
 	/** As it was at the start, and as it is now; NULL: the same. */
 	struct config config, *reloaded;
+
+	/** Without a directory nothing is kept. */
+	struct state state;
+	/** When it is looked next how far numbers have come, CLOCK_MONOTONIC in nanoseconds. */
+	uint64_t claim_ns;
 };
 
 void serve_deinit(struct serve *serve);

@@ -75,6 +75,7 @@ struct gs_error *serve_configure(struct serve *serve)
 	take(config, "name", &serve->name);
 	take(config, "fabric", &serve->fabric);
 	take(config, "device", &serve->device);
+	take(config, "state", &serve->state_directory);
 	take_flag(config, "json", &cli->json);
 	take_flag(config, "quiet", &serve->running.quiet);
 	take_flag(config, "rows", &serve->running.stream.rows);
@@ -205,6 +206,7 @@ bool serve_reload(struct serve *serve)
 void serve_deinit(struct serve *serve)
 {
 	running_deinit(&serve->running);
+	state_deinit(&serve->state);
 	free_config(serve->reloaded);
 	config_deinit(&serve->config);
 }

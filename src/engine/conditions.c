@@ -114,6 +114,19 @@ const struct gs_condition *gs_conditions_note(struct gs_conditions *conditions,
 	return conditions->past.strings ? &conditions->past.condition : NULL;
 }
 
+void gs_conditions_forget(struct gs_conditions *conditions, const char *detector,
+			  uint64_t before_ns)
+{
+	for (size_t i = 0; i < conditions->count;) {
+		const struct gs_condition *condition = &conditions->entries[i].condition;
+
+		if (condition->told_ns < before_ns && !strcmp(condition->detector, detector))
+			free(take(conditions, i).strings);
+		else
+			i++;
+	}
+}
+
 size_t gs_conditions_count(const struct gs_conditions *conditions)
 {
 	return conditions->count;

@@ -62,6 +62,14 @@ struct gs_error *grass_server_start(const struct grass_server_options *options,
 				    struct grass_server **ret);
 /** The port of the first address, e.g. when it was to be any (":0"). */
 uint16_t grass_server_port(const struct grass_server *server);
+/** A monitor that has access. */
+struct grass_monitor {
+	char name[64];
+	/** The connection by which it came is there; its access does not depend on it. */
+	bool connected;
+};
+/** Those that have access now: @p list has room for all places (GS_MAILBOX_MONITORS). @return how many. */
+size_t grass_server_monitors(struct grass_server *server, struct grass_monitor *list);
 /** End all sessions. NULL is allowed. */
 void grass_server_stop(struct grass_server *server);
 

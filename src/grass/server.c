@@ -254,6 +254,35 @@ static int leave_slow_ones(struct grass_server *server)
 	return next == UINT64_MAX ? -1 : (int)((next - now) / 1000000 + 1);
 }
 
+static void publish(struct grass_server *server)
+{
+	pthread_mutex_lock(&server->lock);
+	server->monitor_count = 0;
+	for (uint32_t i = 0; i < server->places.count; i++) {
+		const struct place *place = &server->places.list[i];
+		struct grass_monitor *monitor = &server->monitors[server->monitor_count];
+
+		if (!place->access)
+			continue;
+		_Static_assert(sizeof(monitor->name) == sizeof(place->name), "names fit");
+		memcpy(monitor->name, place->name, sizeof(monitor->name));
+		monitor->connected = place->connection >= 0;
+		server->monitor_count++;
+	}
+	pthread_mutex_unlock(&server->lock);
+}
+
+size_t grass_server_monitors(struct grass_server *server, struct grass_monitor *list)
+{
+	pthread_mutex_lock(&server->lock);
+
+	size_t count = server->monitor_count;
+
+	memcpy(list, server->monitors, count * sizeof(*list));
+	pthread_mutex_unlock(&server->lock);
+	return count;
+}
+
 static void *run(void *arg)
 {
 	struct grass_server *server = arg;
@@ -269,6 +298,7 @@ static void *run(void *arg)
 		size_t owner[CONNECTIONS], count = 0, first, all = 0;
 		int wait = leave_slow_ones(server);
 
+		publish(server);
 		fds[all++] = (struct pollfd){ .fd = server->wake, .events = POLLIN };
 		for (size_t i = 0; i < CONNECTIONS; i++)
 			count += server->connections[i] != NULL;
@@ -341,6 +371,7 @@ void grass_server_stop(struct grass_server *server)
 	if (server->wake >= 0)
 		close(server->wake);
 	SSL_CTX_free(server->tls);
+	pthread_mutex_destroy(&server->lock);
 	free(server->symbols);
 	free(server->host);
 	free(server);
@@ -376,6 +407,7 @@ struct gs_error *grass_server_start(const struct grass_server_options *options,
 
 	if (!server)
 		return &gs_enomem;
+	pthread_mutex_init(&server->lock, NULL);
 	server->options = *options;
 	server->places.fabric = options->fabric;
 	server->places.count = places_count(options->mailbox->header);

@@ -56,6 +56,10 @@ struct grass_server {
 	bool quit;
 	pthread_t thread;
 	bool has_thread;
+	// What others may know of the places, which are the thread's own.
+	pthread_mutex_t lock;
+	struct grass_monitor monitors[PLACES_MAX];
+	size_t monitor_count;
 	// Of the second that began at @ref lines_ns.
 	uint64_t lines_ns;
 	unsigned int lines, lines_left_out;

@@ -130,6 +130,23 @@ static void the_oldest_makes_room(void **state)
 	assert_non_null(note("hung", 2, GS_CLOSED, 9004));
 }
 
+static void of_a_detector_that_has_gone_nothing_is_left(void **state)
+{
+	struct gs_record other = record("hung", 7, GS_OPEN, 100);
+
+	(void)state;
+	other.detector_name = "others";
+	gs_conditions_note(conditions, &other);
+	note("hung", 7, GS_OPEN, 100);
+	note("late", 1, GS_OPEN, 150);
+	// By the detector of that name that has come in its place.
+	note("late", 2, GS_OPEN, 200);
+	gs_conditions_forget(conditions, "tasks", 200);
+	assert_int_equal(gs_conditions_count(conditions), 2);
+	assert_non_null(note("late", 2, GS_CLOSED, 300));
+	assert_string_equal(gs_conditions_at(conditions, 0)->detector, "others");
+}
+
 int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -139,6 +156,7 @@ int main(void)
 		TEST(a_lost_beginning_or_end_does_no_harm),
 		TEST(other_records_change_nothing),
 		TEST(the_oldest_makes_room),
+		TEST(of_a_detector_that_has_gone_nothing_is_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
