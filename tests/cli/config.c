@@ -39,10 +39,9 @@ static void keys_and_sections(void **state)
 	struct config config;
 
 	(void)state;
-	parse(&config,
-	      "# Comment\r\n; one more\n\ntarget = qemu:web\r\nquiet=yes\nbudget = 0x10\n"
-	      "period = 0.5\n[memory]\nperiod = 100\nwarn_percent = 20\n"
-	      "[panic]\nperiod=1 ; at once\n");
+	parse(&config, "# Comment\r\n; one more\n\ntarget = qemu:web\r\nquiet=yes\nbudget = 0x10\n"
+		       "period = 0.5\n[memory]\nperiod = 100\nwarn_percent = 20\n"
+		       "[panic]\nperiod=1 ; at once\n");
 	assert_string_equal(config_find(&config, "", "target")->value, "qemu:web");
 	assert_int_equal(config_find(&config, "", "target")->line, 4);
 	assert_int_equal(config_find(&config, "", "budget")->number, 16);
