@@ -30,7 +30,7 @@ static const struct cli_program program = {
 		"\n"
 		"%s"
 		"\n"
-		"  -t TARGET        qemu:GUEST or qemu:/path/to/qmp.sock, core:FILE, host (this machine)\n"
+		"  -t TARGET        qemu:GUEST, qemu:/path/to/qmp.sock, core:FILE or host\n"
 		"  -e ENGINE        cuda (a GPU), cpu, or auto;   --json  output for programs\n"
 		"  --detectors DIR  where the detectors lie;   --budget N  their loop iterations\n"
 		"  --layout, --system-map  for raw images and kernels without kallsyms\n\n"
