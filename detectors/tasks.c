@@ -25,6 +25,8 @@ ALARMS(fork_storm, 4, .rise_ms = 2000, .fall_ms = 2000);
 
 // Tasks younger than this show who forks.
 #define YOUNG_NS (3 * NSEC_PER_SEC)
+// Tasks that have not grown for so long begin anew.
+#define CALM_NS (3 * NSEC_PER_SEC)
 // Half of what there may be: an explosion is then no longer only a warning.
 #define SERIOUS_PERCENT 50
 // Who forks is looked for among so many.
@@ -48,8 +50,9 @@ static u64 window_ns;
 static int threads_before;
 static u64 forks_before;
 static u32 growth, fork_rate;
-// How many there were before they began to grow.
+// How many there were before they began to grow, and for how long they have not.
 static int threads_base;
+static u64 calm_ns;
 
 static void count(struct forker *table, struct forker *top, u64 id, const struct task_struct *task)
 {
@@ -187,8 +190,9 @@ static void measure(u64 step)
 		growth = more * NSEC_PER_SEC / window_ns;
 		fork_rate = (forks - forks_before) * NSEC_PER_SEC / window_ns;
 	}
-	// What no longer grows begins anew; on a busy machine it does not grow evenly.
-	if (growth < growth_per_s / 2)
+	// What no longer grows begins anew. Whatever makes tasks faster than the machine can run them grows by fits and starts.
+	calm_ns = growth < growth_per_s / 2 ? calm_ns + window_ns : 0;
+	if (calm_ns >= CALM_NS || threads < threads_base)
 		threads_base = threads;
 	threads_before = threads;
 	forks_before = forks;
