@@ -100,12 +100,21 @@ static int cover_resource(struct resource *resource, void *arg)
 bool gs_ram_covers(u64 start, u64 size)
 {
 	struct cover cover = { start, start + size };
+	unsigned long pfn, end;
 
 	if (!size || cover.end < start)
 		return false;
 	walk_iomem_res_desc(IORES_DESC_NONE, RAM_FLAGS, start, cover.end - 1, &cover,
 			    cover_resource);
-	return cover.start >= cover.end;
+	if (cover.start < cover.end)
+		return false;
+	/* Memory that is offline is a resource all the same. It goes and comes by whole sections. */
+	end = PHYS_PFN(cover.end);
+	for (pfn = PHYS_PFN(start); pfn < end; pfn = SECTION_ALIGN_UP(pfn + 1)) {
+		if (!pfn_to_online_page(pfn))
+			return false;
+	}
+	return true;
 }
 
 /* The frame of an address in the mapping. */
