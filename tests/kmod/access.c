@@ -11,7 +11,9 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sched.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -19,6 +21,9 @@
 #include <unistd.h>
 
 #include "check.h"
+
+#define VICTIM_BYTES (16 * HUGE_PAGE)
+#define VICTIM_FD 100
 
 // What a fork has of its parent.
 struct inheritance {
@@ -52,8 +57,20 @@ static void as_nobody(void *arg)
 	if (setgid(65534) || setuid(65534))
 		err(1, "setuid");
 	refused(open(DEVICE, O_RDONLY), EACCES, "open() by another user");
-	if (!chmod(DEVICE, 0666))
-		errx(1, "chmod");
+}
+
+// Whatever an administrator makes of the node, it takes the capability, and not that of a namespace of one's own.
+static void as_nobody_who_may(void *arg)
+{
+	(void)arg;
+	if (setgid(65534) || setuid(65534))
+		err(1, "setuid");
+	refused(open(DEVICE, O_RDONLY), EPERM,
+		"open() by another user who has the right to the node");
+	if (unshare(CLONE_NEWUSER))
+		skip("namespaces of users: %s", strerrorname_np(errno));
+	else
+		refused(open(DEVICE, O_RDONLY), EPERM, "open() by root of a namespace");
 }
 
 static void second_opener(void *arg)
@@ -108,8 +125,11 @@ static pid_t victim_start(struct inheritance *victim, uint64_t *secret)
 	if (pipe(ready) || (pid = fork()) < 0)
 		err(1, "a process");
 	if (!pid) {
-		victim->fd = device_open();
-		victim->at = range_map(victim->fd, victim->start, HUGE_PAGE);
+		struct rlimit no_limit = { RLIM_INFINITY, RLIM_INFINITY };
+
+		setrlimit(RLIMIT_CORE, &no_limit);
+		victim->fd = dup2(device_open(), VICTIM_FD);
+		victim->at = range_map(victim->fd, victim->start, VICTIM_BYTES);
 		if (signal_of_read(victim->at) ||
 		    write(ready[1], &victim->at, sizeof(victim->at)) < 0)
 			_exit(1);
@@ -128,6 +148,7 @@ struct look {
 	pid_t pid;
 	const volatile void *at;
 	uint64_t *ordinary;
+	uint64_t start;
 };
 
 static long vm_read(pid_t pid, const volatile void *at)
@@ -180,20 +201,95 @@ static void look_as_root(const struct look *look)
 	ptrace(PTRACE_DETACH, look->pid, 0, 0);
 }
 
+// The opener's file itself, in the hands of root.
+static void take_file(const struct look *look, int number)
+{
+	int process = syscall(SYS_pidfd_open, look->pid, 0);
+	int fd = syscall(SYS_pidfd_getfd, process, number, 0);
+	struct gpusentinel_info info;
+
+	if (fd < 0) {
+		skip("pidfd_getfd(): %s", strerrorname_np(errno));
+	} else {
+		refused(ioctl(fd, GPUSENTINEL_IOC_INFO, &info), EPERM,
+			"ioctl() of the opener's file in another process");
+		refused((long)mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, look->start), EPERM,
+			"mmap() of it");
+		close(fd);
+	}
+	close(process);
+}
+
+// The kernel's own words for the mapping; what else of /proc goes through it is to survive that.
+static void read_proc(pid_t pid)
+{
+	static const char *const others[] = { "smaps_rollup", "numa_maps", "maps" };
+	static const char *const want[] = { " io", " pf", " de", " dc", " dd" };
+	char path[64], *text, *flags;
+	bool good;
+
+	for (size_t i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "/proc/%d/%s", pid, others[i]);
+		if (!access(path, F_OK))
+			free(file_text(path));
+	}
+	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
+	text = file_text(path);
+	flags = strstr(text, DEVICE);
+	flags = flags ? strstr(flags, "VmFlags:") : NULL;
+	if (flags)
+		flags[strcspn(flags, "\n")] = 0;
+	good = flags && !strstr(flags, " mw") && !strstr(flags, " me");
+	for (size_t i = 0; good && i < 5; i++)
+		good = strstr(flags, want[i]);
+	check(good,
+	      "/proc/PID/smaps: I/O, frame numbers, no growth, no heirs, no dump; not to be written or run: %s",
+	      flags ? flags : "not there");
+	free(text);
+}
+
+// A core is without the mapping, even if all is to be in it.
+static void dump_core(const struct look *look)
+{
+	char path[64];
+	struct stat core = {};
+	int status, fd;
+
+	fd = open("/proc/sys/kernel/core_pattern", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "/tmp/core\n", 10) != 10)
+		err(1, "core_pattern");
+	close(fd);
+	snprintf(path, sizeof(path), "/proc/%d/coredump_filter", look->pid);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "0x7f", 4) != 4)
+		err(1, "%s", path);
+	close(fd);
+	kill(look->pid, SIGABRT);
+	waitpid(look->pid, &status, 0);
+	check(WIFSIGNALED(status) && WCOREDUMP(status) && !stat("/tmp/core", &core) &&
+		      core.st_size < (off_t)VICTIM_BYTES / 2,
+	      "the opener's core has %lld of the %lu KiB that it has mapped",
+	      (long long)core.st_size >> 10, VICTIM_BYTES >> 10);
+	unlink("/tmp/core");
+}
+
 static void others_look(uint64_t start)
 {
 	uint64_t *secret =
 		mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct inheritance victim = { .start = start };
-	struct look look = { .pid = victim_start(&victim, secret), .ordinary = secret };
+	struct look look = { .pid = victim_start(&victim, secret),
+			     .ordinary = secret,
+			     .start = start };
 
 	look.at = victim.at;
 	while (!*(volatile uint64_t *)secret)
 		usleep(1000);
 	in_child(look_as_nobody, &look);
 	look_as_root(&look);
-	kill(look.pid, SIGKILL);
-	waitpid(look.pid, NULL, 0);
+	take_file(&look, VICTIM_FD);
+	read_proc(look.pid);
+	dump_core(&look);
 }
 
 void check_access(void)
@@ -203,6 +299,9 @@ void check_access(void)
 
 	in_child(without_capability, NULL);
 	in_child(as_nobody, NULL);
+	chmod(DEVICE, 0666);
+	in_child(as_nobody_who_may, NULL);
+	chmod(DEVICE, 0600);
 	in_child(opener_executes, NULL);
 
 	mine.fd = device_open();

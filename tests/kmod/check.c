@@ -174,6 +174,15 @@ void ram_touch(const struct ram *ram)
 			(void)*(const volatile uint64_t *)(ram->at[i] + offset);
 }
 
+bool ram_has(const struct ram *ram, uint64_t physical)
+{
+	for (unsigned int i = 0; i < ram->count; i++)
+		if (physical >= ram->ranges[i].start &&
+		    physical - ram->ranges[i].start < ram->ranges[i].size)
+			return true;
+	return false;
+}
+
 uint64_t ram_bytes(const struct ram *ram)
 {
 	uint64_t bytes = 0;

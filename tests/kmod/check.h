@@ -43,6 +43,7 @@ void ram_unmap(struct ram *ram);
 void ram_free(struct ram *ram);
 /* Read a word of each page. */
 void ram_touch(const struct ram *ram);
+bool ram_has(const struct ram *ram, uint64_t physical);
 uint64_t ram_bytes(const struct ram *ram);
 /* Where a physical address is in the mapping; NULL if it is no RAM. */
 const volatile void *ram_at(const struct ram *ram, uint64_t physical);

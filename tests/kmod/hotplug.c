@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Memory that goes offline, and memory that is broken. */
+/* Memory that goes offline: not what is mapped, and else user space is told. */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -69,19 +70,10 @@ static int block_find(const struct ram *ram)
 	return -1;
 }
 
-static bool has(const struct ram *ram, uint64_t start)
-{
-	for (unsigned int i = 0; i < ram->count; i++)
-		if (start >= ram->ranges[i].start &&
-		    start - ram->ranges[i].start < ram->ranges[i].size)
-			return true;
-	return false;
-}
-
 static bool listed(int fd, uint64_t start)
 {
 	struct ram *ram = ram_list(fd);
-	bool found = has(ram, start) && has(ram, start + block_size - PAGE);
+	bool found = ram_has(ram, start) && ram_has(ram, start + block_size - PAGE);
 
 	ram_free(ram);
 	return found;
@@ -148,7 +140,7 @@ static void other_memory_goes(unsigned int block)
 	check(!status, "it is not mapped, so it may");
 	check(changed(fd, 0), "poll() says so until the map is read");
 	ram = ram_list(fd);
-	check(!has(ram, start) && !has(ram, start + block_size - PAGE) &&
+	check(!ram_has(ram, start) && !ram_has(ram, start + block_size - PAGE) &&
 		      ram->generation > generation,
 	      "the map is without it, generation %" PRIu64, ram->generation);
 	check(!changed(fd, 0), "poll() has no more news");
@@ -164,6 +156,66 @@ static void other_memory_goes(unsigned int block)
 	munmap((void *)at, block_size);
 	ram_free(ram);
 	close(fd);
+}
+
+// Open, map what there is, read it, close. What is mapped does not go, so each read succeeds.
+static void open_and_read(uint64_t *opens, uint64_t *signals)
+{
+	for (;;) {
+		struct gpusentinel_range ranges[16];
+		struct gpusentinel_map map = { .ranges = (uintptr_t)ranges, .capacity = 16 };
+		int fd = device_open();
+
+		if (ioctl(fd, GPUSENTINEL_IOC_MAP, &map) && errno != EAGAIN)
+			err(1, "GPUSENTINEL_IOC_MAP");
+		for (unsigned int i = 0; i < map.count && i < 16; i++) {
+			uint64_t size = ranges[i].size;
+			volatile uint8_t *at =
+				mmap(NULL, size, PROT_READ, MAP_SHARED, fd, ranges[i].start);
+
+			if (at == MAP_FAILED && errno != EAGAIN && errno != ENXIO)
+				err(1, "mmap");
+			if (at == MAP_FAILED)
+				continue;
+			for (uint64_t offset = 0; offset < size; offset += 16 * HUGE_PAGE)
+				*signals += signal_of_read(at + offset) != 0;
+			munmap((void *)at, size);
+		}
+		close(fd);
+		++*opens;
+		usleep(*opens % 8 * 1000);
+	}
+}
+
+static void goes_and_comes_meanwhile(unsigned int block)
+{
+	uint64_t *counts =
+		mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int gone = 0, stayed = 0, status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		err(1, "fork");
+	if (!pid)
+		open_and_read(&counts[0], &counts[1]);
+	for (int i = 0; i < 400 && (i < 40 || !gone || !stayed || !counts[0]); i++) {
+		if (block_set(block, "offline")) {
+			stayed++;
+			usleep(2000);
+			continue;
+		}
+		gone++;
+		block_online(block);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	check(WIFSIGNALED(status) && counts[0] && gone && stayed && !counts[1],
+	      "while it is opened %" PRIu64
+	      " times, the block goes %d times and stays %d times: %" PRIu64 " reads fail",
+	      counts[0], gone, stayed, counts[1]);
+	munmap(counts, PAGE);
 }
 
 void check_hotplug(void)
@@ -185,85 +237,5 @@ void check_hotplug(void)
 	}
 	watched_memory_stays(block);
 	other_memory_goes(block);
-}
-
-#ifndef MADV_HWPOISON
-#define MADV_HWPOISON 100
-#endif
-
-// Break a page of a child's; its physical address, or 0 if the kernel has no way to.
-static uint64_t break_page(void)
-{
-	uint64_t *told =
-		mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	pid_t pid = fork();
-	int status;
-
-	if (pid < 0)
-		err(1, "fork");
-	if (!pid) {
-		char *page = mmap(NULL, HUGE_PAGE, PROT_READ | PROT_WRITE,
-				  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-		page += HUGE_PAGE / 2;
-		*page = 1;
-		*told = physical_address(page);
-		_exit(madvise(page, PAGE, MADV_HWPOISON) ? errno : 0);
-	}
-	waitpid(pid, &status, 0);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == EINVAL)
-		return 0;
-	if (WIFEXITED(status) && WEXITSTATUS(status))
-		errx(1, "MADV_HWPOISON: %s", strerror(WEXITSTATUS(status)));
-	return *told;
-}
-
-static void reads_around(int fd, struct ram *ram, uint64_t broken)
-{
-	const volatile uint8_t *at = ram_at(ram, broken);
-	uint64_t low = broken & -HUGE_PAGE, bad = 0;
-
-	(void)fd;
-	check(at && signal_of_read(at) == SIGBUS, "the broken page at %#" PRIx64 ": SIGBUS",
-	      broken);
-	for (uint64_t page = low; at && page < low + HUGE_PAGE; page += PAGE) {
-		const volatile void *each = ram_at(ram, page);
-
-		if (each && page != broken)
-			bad += signal_of_read(each) != 0;
-	}
-	check(!bad, "the others of its 2 MiB are read");
-}
-
-void check_poison(void)
-{
-	int fd = device_open();
-	struct ram *before = ram_list(fd), *after;
-	uint64_t broken = break_page();
-	unsigned int i;
-
-	if (!broken) {
-		skip("pages that are broken: MADV_HWPOISON");
-		return;
-	}
-	// By the map of before, in which the page still is.
-	ram_map(fd, before);
-	reads_around(fd, before, broken);
-	after = ram_list(fd);
-	check(!has(after, broken), "the map is without it");
-	check(has(after, broken - PAGE) && has(after, broken + PAGE) &&
-		      ram_bytes(after) == ram_bytes(before) - PAGE,
-	      "and without nothing else: %u ranges", after->count);
-	for (i = 0; i < after->count && after->ranges[i].start != broken + PAGE; i++)
-		;
-	check(i > 0 && i < after->count &&
-		      after->ranges[i - 1].start + after->ranges[i - 1].size == broken,
-	      "a range ends before it, and one begins behind it");
-	ram_unmap(before);
-	ram_map(fd, after);
-	ram_touch(after);
-	check(true, "all that the map has is read");
-	ram_free(before);
-	ram_free(after);
-	close(fd);
+	goes_and_comes_meanwhile(block);
 }
