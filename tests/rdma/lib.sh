@@ -40,6 +40,20 @@ starts() {
         echo 'no \"$word\" of: $*'; cat $file; exit 1"
 }
 
+# What the card's NIC holds for monitors.
+resources() {
+    b 'rdma resource show' | sed 's/.*pd/pd/'
+}
+
+# leaves_nothing RESOURCES: they are what they were.
+leaves_nothing() {
+    local now
+    now=$(resources)
+    echo "before: $1"
+    echo "after:  $now"
+    [ "$now" = "$1" ]
+}
+
 stop_guests() {
     "$lab/rdma" stop "$set" >/dev/null 2>&1 || true
 }
