@@ -52,36 +52,11 @@ static void displace(struct grass_server *server, int place)
 	}
 }
 
-static struct gs_error *attach(struct grass_server *server, struct connection *c, int place,
-			       struct json_object *offer, struct json_object *reply)
-{
-	const struct gs_mailbox_header *header = server->options.mailbox->header;
-	uint64_t share =
-		gs_monitor_share(&header->requests, header->monitor_count, GS_MAILBOX_SLOT);
-	struct place *at = &server->places.list[place];
-	struct gs_error *err = server->options.fabric->attach(
-		server->fabric, header->requests.offset + (uint64_t)place * share, share, offer,
-		reply, &at->access);
-
-	if (err) {
-		at->access = NULL;
-		places_leave(&server->places, (uint32_t)place);
-		return err;
-	}
-	at->connection = c->fd;
-	c->place = place;
-	return NULL;
-}
-
 static void answer_open(struct grass_server *server, struct connection *c,
 			const struct message_open *open)
 {
-	const struct gs_mailbox_export *mailbox = server->options.mailbox;
-	_cleanup_json_ struct json_object *object = json_object_new_object();
-	struct json_object *reply = json_object_new_object();
 	char lost[PLACE_NAME_MAX];
 
-	json_object_object_add(object, "reply", reply);
 	if (c->place >= 0) {
 		server_refuse(server, c, "this connection has a session already");
 		return;
@@ -105,21 +80,30 @@ static void answer_open(struct grass_server *server, struct connection *c,
 	if (*lost && strcmp(lost, c->name) != 0)
 		server_say(server, "monitor %s: its place is given to %s", lost, c->name);
 
-	struct gs_error *err = attach(server, c, place, open->offer, reply);
+	struct gs_error *err = server_attach(server, c, place, open);
 
 	if (err) {
+		places_leave(&server->places, (uint32_t)place);
 		server_refuse(server, c, err->message);
 		gs_error_destroy(err);
-		return;
 	}
+}
+
+void server_answer_open(struct grass_server *server, struct connection *c, uint64_t nonce,
+			struct json_object *reply)
+{
+	const struct gs_mailbox_export *mailbox = server->options.mailbox;
+	_cleanup_json_ struct json_object *object = json_object_new_object();
+
+	json_object_object_add(object, "reply", json_object_get(reply));
 	message_add_number(object, "grass", GRASS_PROTOCOL);
 	message_add_string(object, "host", server->host);
-	message_add_number(object, "monitor", (uint64_t)place);
-	message_add_bytes(object, "nonce", &open->nonce, sizeof(open->nonce));
+	message_add_number(object, "monitor", (uint64_t)c->place);
+	message_add_bytes(object, "nonce", &nonce, sizeof(nonce));
 	message_add_bytes(object, "instance", mailbox->header->instance,
 			  sizeof(mailbox->header->instance));
 	message_add_number(object, "size", mailbox->size);
-	server_say(server, "monitor %s at %s: has place %d", c->name, c->peer, place);
+	server_say(server, "monitor %s at %s: has place %d", c->name, c->peer, c->place);
 	if (!queue(c, object, NULL, 0))
 		c->closing = true;
 }

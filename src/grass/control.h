@@ -5,7 +5,8 @@
  * system lives. TLS 1.3 with certificates of both sides; docs/grass-protocol.md tells what is said.
  *
  * What is handed over lasts: neither the connection nor the system behind it is needed again. Only a monitor that says so,
- * or that comes back under the same name, or whose place is wanted while its connection is broken, loses its access.
+ * or that comes back, or whose place is wanted while its connection is broken, loses its access; and of a name that has several
+ * places, the one that others need (places.h).
  */
 #ifndef GS_GRASS_CONTROL_H
 #define GS_GRASS_CONTROL_H

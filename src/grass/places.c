@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/clock.h"
+
 void places_leave(struct places *places, uint32_t index)
 {
 	struct place *place = &places->list[index];
@@ -13,26 +15,66 @@ void places_leave(struct places *places, uint32_t index)
 	*place = (struct place){ .connection = -1 };
 }
 
-static int find(const struct places *places, const char *name)
+static unsigned int count_of(const struct places *places, const char *name)
 {
-	int oldest = -1;
+	unsigned int count = 0;
 
-	for (uint32_t i = 0; i < places->count; i++) {
-		if (places->list[i].access && !strcmp(places->list[i].name, name))
-			return (int)i;
-	}
-	for (uint32_t i = 0; i < places->count; i++) {
-		if (!places->list[i].access)
-			return (int)i;
-	}
 	for (uint32_t i = 0; i < places->count; i++) {
 		const struct place *place = &places->list[i];
 
-		if (place->connection < 0 &&
-		    (oldest < 0 || place->broken_ns < places->list[oldest].broken_ns))
-			oldest = (int)i;
+		count += (place->access || place->pending) && !strcmp(place->name, name);
 	}
-	return oldest;
+	return count;
+}
+
+// Each is the index of a place, or negative.
+struct candidates {
+	int own_broken, free, broken, own_oldest, spare;
+};
+
+static struct candidates look(const struct places *places, const char *name)
+{
+	struct candidates ret = { -1, -1, -1, -1, -1 };
+
+	for (uint32_t i = 0; i < places->count; i++) {
+		const struct place *place = &places->list[i], *list = places->list;
+		bool own = !strcmp(place->name, name);
+
+		if (place->pending)
+			continue;
+		if (!place->access) {
+			if (ret.free < 0)
+				ret.free = (int)i;
+			continue;
+		}
+		if (place->connection < 0 && own)
+			ret.own_broken = (int)i;
+		if (place->connection < 0 &&
+		    (ret.broken < 0 || place->broken_ns < list[ret.broken].broken_ns))
+			ret.broken = (int)i;
+		if (own && (ret.own_oldest < 0 || place->since_ns < list[ret.own_oldest].since_ns))
+			ret.own_oldest = (int)i;
+		if (!own && count_of(places, place->name) > 1 &&
+		    (ret.spare < 0 || place->since_ns > list[ret.spare].since_ns))
+			ret.spare = (int)i;
+	}
+	return ret;
+}
+
+static int find(const struct places *places, const char *name)
+{
+	struct candidates may = look(places, name);
+	unsigned int own = count_of(places, name);
+
+	if (may.own_broken >= 0)
+		return may.own_broken;
+	if (own >= PLACES_PER_NAME)
+		return may.own_oldest;
+	if (may.free >= 0)
+		return may.free;
+	if (may.broken >= 0)
+		return may.broken;
+	return own ? may.own_oldest : may.spare;
 }
 
 int places_take(struct places *places, const char *name, char lost_ret[PLACE_NAME_MAX])
@@ -45,5 +87,7 @@ int places_take(struct places *places, const char *name, char lost_ret[PLACE_NAM
 	snprintf(lost_ret, PLACE_NAME_MAX, "%s", places->list[index].name);
 	places_leave(places, (uint32_t)index);
 	snprintf(places->list[index].name, PLACE_NAME_MAX, "%s", name);
+	places->list[index].pending = true;
+	places->list[index].since_ns = clock_ns(CLOCK_MONOTONIC);
 	return index;
 }

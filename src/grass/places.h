@@ -14,11 +14,17 @@
 #define PLACE_NAME_MAX 64
 // The last place of a mailbox is for programs on the watched side.
 #define PLACES_MAX (GS_MAILBOX_MONITORS - 1)
+// Of one name at a time: a monitor that watches, and programs that somebody runs beside it.
+#define PLACES_PER_NAME 4
 
 struct place {
 	char name[PLACE_NAME_MAX];
-	// NULL: the place is free.
+	// Somebody is being let in, and has no access yet.
+	bool pending;
+	// NULL, and nobody pending: the place is free.
 	struct fabric_session *access;
+	// When it was taken.
+	uint64_t since_ns;
 	// The connection that it came by; negative: broken, since @ref broken_ns.
 	int connection;
 	uint64_t broken_ns;
@@ -38,9 +44,10 @@ static inline uint32_t places_count(const struct gs_mailbox_header *header)
 	return count < PLACES_MAX ? count : PLACES_MAX;
 }
 
-// A place for the monitor @name, which nobody has access to any more: its own, a free one, or that of whoever has been
-// disconnected for longest. @lost_ret: the name of who loses it, or empty. Negative: all are taken by monitors that are
-// connected.
+// A place for the monitor @name, which nobody has access to any more; it is pending. One that its name had and whose
+// connection is broken, else a free one unless the name has PLACES_PER_NAME, else that of whoever has been disconnected for
+// longest, else the oldest of its name, or the newest of a name that has several. @lost_ret: the name of who loses it, or
+// empty. Negative: all are taken by monitors that are connected.
 int places_take(struct places *places, const char *name, char lost_ret[PLACE_NAME_MAX]);
 
 // The place is left.

@@ -63,13 +63,14 @@ static void end_connection(struct grass_server *server, size_t index)
 static void leave(struct grass_server *server, struct connection *c)
 {
 	// What it has been handed lasts.
-	if (c->place >= 0) {
+	if (c->place >= 0 && !c->attaching) {
 		server->places.list[c->place].connection = -1;
 		server->places.list[c->place].broken_ns = clock_ns(CLOCK_MONOTONIC);
 		server_say(server, "monitor %s at %s: the connection is broken, its access stays",
 			   c->name, c->peer);
 	}
 	c->place = -1;
+	c->attaching = false;
 	if (c->shaken)
 		SSL_shutdown(c->ssl);
 	ERR_clear_error();
@@ -146,9 +147,30 @@ static bool send_queued(struct grass_server *server, struct connection *c)
 	return !c->closing;
 }
 
+// Lines that are whole, until one has to wait.
+static void take_lines(struct grass_server *server, struct connection *c)
+{
+	char *end;
+
+	while (!c->closing && !c->attaching && (end = memchr(c->in, '\n', c->in_used))) {
+		size_t size = (size_t)(end - c->in);
+
+		server_answer(server, c, c->in, size);
+		c->in_used -= size + 1;
+		memmove(c->in, end + 1, c->in_used);
+	}
+	if (!c->closing && !c->attaching && c->in_used == sizeof(c->in))
+		server_refuse(server, c, "the message is too long");
+	// Nothing is taken from it until it is let in, and nothing is owed by it.
+	if (c->attaching) {
+		c->wants = 0;
+		c->deadline = 0;
+	}
+}
+
 static bool receive(struct grass_server *server, struct connection *c)
 {
-	for (;;) {
+	while (!c->attaching) {
 		ERR_clear_error();
 
 		int result =
@@ -157,28 +179,18 @@ static bool receive(struct grass_server *server, struct connection *c)
 		if (result <= 0)
 			return may_go_on(server, c, result);
 		c->in_used += (size_t)result;
-
-		char *end;
-
-		while (!c->closing && (end = memchr(c->in, '\n', c->in_used))) {
-			size_t size = (size_t)(end - c->in);
-
-			server_answer(server, c, c->in, size);
-			c->in_used -= size + 1;
-			memmove(c->in, end + 1, c->in_used);
-		}
-		if (!c->closing && c->in_used == sizeof(c->in))
-			server_refuse(server, c, "the message is too long");
+		take_lines(server, c);
 		// Answers first: nobody makes us collect them.
 		if (c->closing || c->out_size != c->out_sent)
 			return send_queued(server, c);
 	}
+	return true;
 }
 
 // @return false: it is over.
 static bool serve(struct grass_server *server, struct connection *c, short events)
 {
-	if (events & (POLLERR | POLLNVAL))
+	if (events & (POLLERR | POLLNVAL) || (c->attaching && events & POLLHUP))
 		return false;
 	if (c->draining)
 		return recv(c->fd, c->in, sizeof(c->in), 0) > 0;
@@ -196,19 +208,51 @@ static bool serve(struct grass_server *server, struct connection *c, short event
 	return receive(server, c);
 }
 
+// A connection that others may have to make way for: its peer has not yet said who it is, or it is over.
+static bool gives_way(const struct connection *c)
+{
+	return !c->shaken || c->draining;
+}
+
+// Where a new connection goes: the place of one that gives way, if none is free; CONNECTIONS: there is none.
+static size_t find_room(struct grass_server *server)
+{
+	size_t oldest = CONNECTIONS;
+
+	for (size_t i = 0; i < CONNECTIONS; i++) {
+		const struct connection *c = server->connections[i];
+
+		if (!c)
+			return i;
+		if (gives_way(c) &&
+		    (oldest == CONNECTIONS || c->deadline < server->connections[oldest]->deadline))
+			oldest = i;
+	}
+	if (oldest < CONNECTIONS)
+		end_connection(server, oldest);
+	return oldest;
+}
+
+static bool has_room(const struct grass_server *server)
+{
+	for (size_t i = 0; i < CONNECTIONS; i++) {
+		if (!server->connections[i] || gives_way(server->connections[i]))
+			return true;
+	}
+	return false;
+}
+
 static void welcome(struct grass_server *server, int listener)
 {
 	struct sockaddr_storage address;
 	socklen_t length = sizeof(address);
 	int fd = accept4(listener, (struct sockaddr *)&address, &length,
 			 SOCK_NONBLOCK | SOCK_CLOEXEC);
-	size_t index = 0;
 
 	if (fd < 0)
 		return;
-	while (index < CONNECTIONS && server->connections[index])
-		index++;
 
+	size_t index = find_room(server);
 	struct connection *c = index < CONNECTIONS ? calloc(1, sizeof(*c)) : NULL;
 
 	if (c)
@@ -283,6 +327,22 @@ size_t grass_server_monitors(struct grass_server *server, struct grass_monitor *
 	return count;
 }
 
+// Monitors that have been let in, or not, while others were served.
+static void answer_attached(struct grass_server *server)
+{
+	bool any;
+
+	do {
+		struct connection *c = server_attached(server, &any);
+
+		if (!c)
+			continue;
+		take_lines(server, c);
+		if (!send_queued(server, c) || (c->out_sent == c->out_size && !receive(server, c)))
+			leave(server, c);
+	} while (any);
+}
+
 static void *run(void *arg)
 {
 	struct grass_server *server = arg;
@@ -295,17 +355,16 @@ static void *run(void *arg)
 
 	while (!__atomic_load_n(&server->quit, __ATOMIC_ACQUIRE)) {
 		struct pollfd fds[1 + LISTENERS + CONNECTIONS];
-		size_t owner[CONNECTIONS], count = 0, first, all = 0;
+		size_t owner[CONNECTIONS], first, all = 0;
+		uint64_t woken;
 		int wait = leave_slow_ones(server);
 
 		publish(server);
 		fds[all++] = (struct pollfd){ .fd = server->wake, .events = POLLIN };
-		for (size_t i = 0; i < CONNECTIONS; i++)
-			count += server->connections[i] != NULL;
 		// Who comes when all connections are in use waits in the listener's queue.
 		for (size_t i = 0; i < server->listener_count; i++)
 			fds[all++] = (struct pollfd){
-				.fd = count < CONNECTIONS ? server->listeners[i] : -1,
+				.fd = has_room(server) ? server->listeners[i] : -1,
 				.events = POLLIN,
 			};
 		first = all;
@@ -329,6 +388,8 @@ static void *run(void *arg)
 			else
 				leave(server, c);
 		}
+		if (fds[0].revents && read(server->wake, &woken, sizeof(woken)) == sizeof(woken))
+			answer_attached(server);
 		// Somebody else may have taken its place.
 		for (size_t i = 0; i < CONNECTIONS; i++) {
 			struct connection *c = server->connections[i];
@@ -358,6 +419,7 @@ void grass_server_stop(struct grass_server *server)
 	}
 	// Nobody needs to hear of each.
 	server->options.log = NULL;
+	server_end_attachments(server);
 	for (size_t i = 0; i < CONNECTIONS; i++) {
 		if (server->connections[i])
 			end_connection(server, i);

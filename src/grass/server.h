@@ -33,13 +33,16 @@ struct connection {
 	// When it is left; 0: it may stay.
 	uint64_t deadline;
 	char name[PLACE_NAME_MAX];
-	// Negative: none.
+	// Negative: none. @ref attaching: it has that, but no access yet, and nothing more is taken from it until then.
 	int place;
+	bool attaching;
 	char in[MESSAGE_SIZE_MAX];
 	size_t in_used;
 	char *out;
 	size_t out_size, out_sent;
 };
+
+struct attachment;
 
 struct grass_server {
 	struct grass_server_options options;
@@ -47,6 +50,8 @@ struct grass_server {
 	SSL_CTX *tls;
 	struct fabric_server *fabric;
 	struct places places;
+	// Of places that are pending.
+	struct attachment *attachments[PLACES_MAX];
 	int listeners[LISTENERS];
 	size_t listener_count;
 	struct connection *connections[CONNECTIONS];
@@ -74,5 +79,17 @@ void server_answer(struct grass_server *server, struct connection *c, const char
 		   size_t size);
 // Queue why, and end once that is sent.
 void server_refuse(struct grass_server *server, struct connection *c, const char *why);
+// What it waited for has come; the answer is queued.
+void server_answer_open(struct grass_server *server, struct connection *c, uint64_t nonce,
+			struct json_object *reply);
+
+// Let a connection's monitor in, in a thread: the fabric may wait for the kernel, which looks for the way to the monitor.
+struct gs_error *server_attach(struct grass_server *server, struct connection *c, int place,
+			       const struct message_open *open);
+// The first monitor that a thread has done with, which has its answer then; NULL: none is. @any_ret: one was, whatever has
+// become of its connection.
+struct connection *server_attached(struct grass_server *server, bool *any_ret);
+// Wait for all threads.
+void server_end_attachments(struct grass_server *server);
 
 #endif

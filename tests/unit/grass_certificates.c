@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -17,6 +18,7 @@
 
 #include "grass/keys.h"
 #include "grass/tls.h"
+#include "util/array.h"
 
 enum { DAY = 24 * 3600 };
 
@@ -239,6 +241,35 @@ static void names_are_plain(void **state)
 	}
 }
 
+static void keys_are_not_overwritten(void **state)
+{
+	static const char *const names[] = { "", "ca", ".x", "a/b", "a b", "-\n" };
+	struct gs_error *err = grass_keys_make_ca(directory);
+	struct stat status;
+	char path[128];
+
+	(void)state;
+	assert_non_null(err);
+	assert_non_null(strstr(err->message, "is there already"));
+	gs_error_destroy(err);
+	err = grass_keys_make_host(directory, "noc");
+	assert_non_null(err);
+	gs_error_destroy(err);
+	err = grass_keys_make_monitor("/nowhere", "noc");
+	assert_non_null(err);
+	assert_non_null(strstr(err->message, "no authority there"));
+	gs_error_destroy(err);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		err = grass_keys_make_host(directory, names[i]);
+		assert_non_null(err);
+		assert_int_equal(err->code, GS_ERROR_USAGE);
+		gs_error_destroy(err);
+	}
+	snprintf(path, sizeof(path), "%s/noc.key", directory);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_mode & 0777, 0600);
+}
+
 static int make_keys(void **state)
 {
 	(void)state;
@@ -265,6 +296,7 @@ int main(void)
 		cmocka_unit_test(time_counts),
 		cmocka_unit_test(roles_are_told_apart),
 		cmocka_unit_test(names_are_plain),
+		cmocka_unit_test(keys_are_not_overwritten),
 	};
 
 	return cmocka_run_group_tests(tests, make_keys, remove_keys);

@@ -4,10 +4,10 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/ssl.h>
@@ -25,6 +25,24 @@ enum { LINES_MAX = 64 };
 
 static char directory[] = "/tmp/gpusentinel-control-XXXXXX";
 static char paths[16][128];
+
+// An attach that waits until it is let go, as one does whose kernel looks for the way to nobody.
+static struct {
+	// One of the next.
+	bool wanted;
+	sem_t go;
+} slow;
+
+static struct gs_error *attach(struct fabric_server *server, uint64_t slot, uint64_t slot_size,
+			       struct json_object *offer, struct json_object *reply,
+			       struct fabric_session **ret)
+{
+	if (__atomic_exchange_n(&slow.wanted, false, __ATOMIC_ACQ_REL))
+		sem_wait(&slow.go);
+	return fabric_shm_server.attach(server, slot, slot_size, offer, reply, ret);
+}
+
+static struct fabric_server_ops fabric;
 
 // A host: a supervisor in a thread of its own, over a mailbox in a memfd.
 static struct {
@@ -106,6 +124,9 @@ static int start(void **state)
 	static const char *const listen[] = { "127.0.0.1:0" };
 
 	(void)state;
+	fabric = fabric_shm_server;
+	fabric.attach = attach;
+	sem_init(&slow.go, 0, 0);
 	host.line_count = 0;
 	host.quit = false;
 	mailbox_layout(&host.header, GS_MAILBOX_CPU, slots);
@@ -135,7 +156,7 @@ static int start(void **state)
 		.listen_count = 1,
 		.identity = identity("web1"),
 		.host = "web1",
-		.fabric = &fabric_shm_server,
+		.fabric = &fabric,
 		.mailbox = &host.export,
 		.log = hear,
 	};
@@ -460,33 +481,112 @@ static void places_go_to_who_is_there(void **state)
 		grass_session_close(sessions[i], true);
 }
 
-static void keys_are_not_overwritten(void **state)
+static void a_name_may_have_several(void **state)
 {
-	static const char *const names[] = { "", "ca", ".x", "a/b", "a b", "-\n" };
-	struct gs_error *err = grass_keys_make_ca(directory);
-	struct stat status;
-	char path[128];
+	struct grass_session *own[PLACES_PER_NAME], *others[PLACES_MAX], *late;
+	char name[16];
 
 	(void)state;
-	assert_non_null(err);
-	assert_non_null(strstr(err->message, "is there already"));
-	gs_error_destroy(err);
-	err = grass_keys_make_host(directory, "noc");
-	assert_non_null(err);
-	gs_error_destroy(err);
-	err = grass_keys_make_monitor("/nowhere", "noc");
-	assert_non_null(err);
-	assert_non_null(strstr(err->message, "no authority there"));
-	gs_error_destroy(err);
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		err = grass_keys_make_host(directory, names[i]);
-		assert_non_null(err);
-		assert_int_equal(err->code, GS_ERROR_USAGE);
-		gs_error_destroy(err);
+	for (int i = 0; i < PLACES_PER_NAME; i++) {
+		own[i] = connected("noc");
+		assert_int_equal(grass_session_monitor(own[i]), i);
 	}
-	snprintf(path, sizeof(path), "%s/noc.key", directory);
-	assert_int_equal(stat(path, &status), 0);
-	assert_int_equal(status.st_mode & 0777, 0600);
+	for (int i = 0; i < PLACES_PER_NAME; i++)
+		assert_answers(own[i]);
+	// The first one makes way for one more.
+	late = connected("noc");
+	assert_int_equal(grass_session_monitor(late), 0);
+	assert_answers(late);
+	for (int i = PLACES_PER_NAME; i < PLACES_MAX; i++) {
+		snprintf(name, sizeof(name), "m%d", i);
+		others[i] = connected(name);
+		assert_int_equal(grass_session_monitor(others[i]), i);
+	}
+	// Nobody is kept out by who has several: the newest goes.
+	others[0] = connected("soc");
+	assert_int_equal(grass_session_monitor(others[0]), 0);
+	assert_heard("monitor noc: its place is given to soc");
+	assert_answers(others[0]);
+	assert_answers(own[1]);
+	grass_session_close(others[0], true);
+	grass_session_close(late, false);
+	for (int i = PLACES_PER_NAME; i < PLACES_MAX; i++)
+		grass_session_close(others[i], true);
+	for (int i = 0; i < PLACES_PER_NAME; i++)
+		grass_session_close(own[i], true);
+}
+
+static void *connect_noc(void *arg)
+{
+	struct grass_session **session = arg;
+
+	*session = connected("noc");
+	return NULL;
+}
+
+static void wait_for_slow_one(void)
+{
+	for (int i = 0; i < 1000 && __atomic_load_n(&slow.wanted, __ATOMIC_ACQUIRE); i++)
+		usleep(10000);
+	assert_false(slow.wanted);
+}
+
+static void who_is_slow_to_attach_holds_nobody_up(void **state)
+{
+	static const char open[] = "{\"grass\":1,\"do\":\"open\",\"fabric\":\"shm\","
+				   "\"nonce\":\"0011223344556677\",\"offer\":{}}\n";
+	struct grass_session *first, *second;
+	pthread_t thread;
+
+	(void)state;
+	slow.wanted = true;
+	assert_int_equal(pthread_create(&thread, NULL, connect_noc, &first), 0);
+	wait_for_slow_one();
+	second = connected("soc");
+	assert_int_equal(grass_session_monitor(second), 1);
+	assert_answers(second);
+	sem_post(&slow.go);
+	pthread_join(thread, NULL);
+	assert_int_equal(grass_session_monitor(first), 0);
+	assert_answers(first);
+	grass_session_close(first, true);
+	assert_heard("has left");
+
+	// Who has gone by then has got nothing, and its place is another one's.
+	struct raw raw = raw_connect(true, TLS1_3_VERSION);
+
+	slow.wanted = true;
+	assert_int_equal(SSL_connect(raw.ssl), 1);
+	assert_int_equal(SSL_write(raw.ssl, open, sizeof(open) - 1), sizeof(open) - 1);
+	wait_for_slow_one();
+	// What it had not read makes this a reset.
+	setsockopt(raw.fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 },
+		   sizeof(struct linger));
+	raw_close(&raw);
+	usleep(100000);
+	sem_post(&slow.go);
+	assert_heard("monitor noc: has gone before it was let in");
+	first = connected("third");
+	assert_int_equal(grass_session_monitor(first), 0);
+	grass_session_close(first, true);
+	grass_session_close(second, true);
+}
+
+// More of them than connections, and each would be waited for for five seconds.
+static void who_says_nothing_holds_nobody_up(void **state)
+{
+	struct raw silent[48];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
+		silent[i] = raw_connect(false, TLS1_3_VERSION);
+
+	struct grass_session *session = connected("noc");
+
+	assert_answers(session);
+	grass_session_close(session, true);
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
+		raw_close(&silent[i]);
 }
 
 static int make_keys(void **state)
@@ -532,7 +632,9 @@ int main(void)
 		ON_A_HOST(who_says_nothing_is_left),
 		ON_A_HOST(access_outlives_its_connection),
 		ON_A_HOST(places_go_to_who_is_there),
-		cmocka_unit_test(keys_are_not_overwritten),
+		ON_A_HOST(a_name_may_have_several),
+		ON_A_HOST(who_is_slow_to_attach_holds_nobody_up),
+		ON_A_HOST(who_says_nothing_holds_nobody_up),
 	};
 
 	return cmocka_run_group_tests(tests, make_keys, remove_keys);
