@@ -14,17 +14,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "grass_cli/lend.h"
 #include "grass_cli/watch.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
-#include "util/range.h"
 
 #define SECOND UINT64_C(1000000000)
 // How often is looked whether a link is still there, and after how long a host that is not is tried again at most.
 #define LOOK_NS (10 * SECOND)
 #define BACKOFF_MAX_NS (32 * SECOND)
-// A borrower that asks for nothing for so long loses what it has.
-#define IDLE_NS (60 * SECOND)
 
 enum {
 	// Borrowers at a time, those that wait included.
@@ -104,7 +102,7 @@ static bool keep(struct held *held)
 		return true;
 	err = host_open(&fresh, held->address, held->hold->options, true);
 	if (!err) {
-		host_close(&held->host, false);
+		host_close(&held->host, true);
 		held->host = fresh;
 		held->open = true;
 		held->beats = 0;
@@ -137,60 +135,6 @@ static void *keeper(void *arg)
 	return NULL;
 }
 
-static bool answer(int fd, const void *data, size_t size)
-{
-	struct hold_answer head = { .size = (uint32_t)size };
-
-	return hold_send(fd, &head, sizeof(head)) && hold_send(fd, data, size);
-}
-
-static bool refuse(int fd, const char *why)
-{
-	struct hold_answer head = { .failed = 1, .size = (uint32_t)strlen(why) };
-
-	return hold_send(fd, &head, sizeof(head)) && hold_send(fd, why, head.size);
-}
-
-// A part of the mailbox's memory, read or written. @return NULL if that went well.
-static struct gs_error *move(struct held *held, const struct hold_request *request, void *data)
-{
-	const struct gs_mailbox_header *header = held->host.header;
-	struct fabric_link *link;
-	const struct fabric_link_ops *fabric = grass_session_fabric(held->host.session, &link);
-	struct fabric_piece piece = { request->offset, data, request->size };
-
-	if (!range_inside(request->offset, request->size, 0, header->size))
-		return gs_error_create(GS_ERROR_OTHER, "nothing in the mailbox lies there");
-	return request->op == HOLD_READ ? fabric->read(link, &piece, 1)
-					: fabric->write(link, request->offset, data, request->size);
-}
-
-// @data: HOLD_SIZE_MAX bytes. False: the borrower is done with, or the link is.
-static bool serve_one(struct held *held, int fd, void *data)
-{
-	struct hold_request request;
-	char name[512];
-
-	if (!hold_receive(fd, &request, sizeof(request)) || request.size > HOLD_SIZE_MAX)
-		return false;
-	if (request.op == HOLD_SYMBOL) {
-		host_symbolize(&held->host, request.offset, name, sizeof(name));
-		return answer(fd, name, strlen(name));
-	}
-	if (request.op != HOLD_READ && request.op != HOLD_WRITE)
-		return false;
-	if (request.op == HOLD_WRITE && !hold_receive(fd, data, request.size))
-		return false;
-
-	_cleanup_error_ struct gs_error *err = move(held, &request, data);
-
-	if (err) {
-		refuse(fd, err->message);
-		return false;
-	}
-	return answer(fd, data, request.op == HOLD_READ ? request.size : 0);
-}
-
 static bool lock_in_time(struct held *held)
 {
 	struct timespec until =
@@ -201,27 +145,16 @@ static bool lock_in_time(struct held *held)
 
 static void lend(struct held *held, int fd)
 {
-	struct hold_welcome welcome = {};
 	_cleanup_free_ uint8_t *data = malloc(HOLD_SIZE_MAX);
 
 	if (!lock_in_time(held)) {
-		welcome.refused = 1;
-		snprintf(welcome.text, sizeof(welcome.text),
-			 "another program has the connection to it");
-		hold_send(fd, &welcome, sizeof(welcome));
+		lend_refuse(fd, "another program has the connection to it");
 		return;
 	}
-	if (!held->open || !data) {
-		welcome.refused = 1;
-		snprintf(welcome.text, sizeof(welcome.text), "there is no connection to it");
-	} else {
-		welcome.monitor = grass_session_monitor(held->host.session);
-	}
-	if (hold_send(fd, &welcome, sizeof(welcome)) && !welcome.refused) {
-		hold_set_timeout(fd, IDLE_NS);
-		while (serve_one(held, fd, data))
-			;
-	}
+	if (!held->open || !data)
+		lend_refuse(fd, "there is no connection to it");
+	else
+		lend_host(fd, &held->host, data);
 	pthread_mutex_unlock(&held->lock);
 }
 
@@ -242,25 +175,17 @@ struct borrower {
 
 static void serve_borrower(const struct borrower *borrower)
 {
-	static const char magic[8] = HOLD_MAGIC;
-	struct hold_hello hello;
+	char name[HOST_NAME_MAX_SIZE];
 
-	hold_set_timeout(borrower->fd, 5 * SECOND);
-	if (!hold_receive(borrower->fd, &hello, sizeof(hello)) ||
-	    memcmp(hello.magic, magic, sizeof(magic)) != 0 ||
-	    !memchr(hello.host, 0, sizeof(hello.host)))
+	if (!lend_hear(borrower->fd, name))
 		return;
 
-	struct held *held = find_held(borrower->hold, hello.host);
+	struct held *held = find_held(borrower->hold, name);
 
-	if (held) {
+	if (held)
 		lend(held, borrower->fd);
-		return;
-	}
-
-	struct hold_welcome welcome = { .refused = 1, .text = "grass hold does not hold it" };
-
-	hold_send(borrower->fd, &welcome, sizeof(welcome));
+	else
+		lend_refuse(borrower->fd, "grass hold does not hold it");
 }
 
 static void *borrower_thread(void *arg)
