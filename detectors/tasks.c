@@ -8,7 +8,8 @@
 PARAM(warning_percent, 80, "percent of the threads or pids that there may be, for a warning");
 PARAM(critical_percent, 95,
       "percent of the threads or pids that there may be, for a critical finding");
-PARAM(growth_per_s, 100, "more tasks each second than in the one before, for an explosion");
+PARAM(growth_per_s, 100,
+      "more tasks each second than in the one before, at the fastest, for an explosion");
 PARAM(growth_tasks, 500, "tasks by which they must have grown in all, for an explosion");
 PARAM(forks_per_s, 2000, "forks a second that are too many, whatever becomes of them");
 
@@ -23,7 +24,7 @@ ALARMS(fork_storm, 4, .rise_ms = 2000, .fall_ms = 2000);
 // kernel/pid.c: once all numbers were taken, those that are free again below this are not.
 #define RESERVED_PIDS 300
 
-// Tasks younger than this show who forks.
+// Tasks younger than this show who forks, and all since their number began to grow.
 #define YOUNG_NS (3 * NSEC_PER_SEC)
 // Tasks that have not grown for so long begin anew.
 #define CALM_NS (3 * NSEC_PER_SEC)
@@ -50,8 +51,10 @@ static u64 window_ns;
 static int threads_before;
 static u64 forks_before;
 static u32 growth, fork_rate;
-// How many there were before they began to grow, and for how long they have not.
+// How many there were before they began to grow, how fast they have since, and for how long they have not.
 static int threads_base;
+static u64 base_boottime;
+static u32 peak;
 static u64 calm_ns;
 
 static void count(struct forker *table, struct forker *top, u64 id, const struct task_struct *task)
@@ -104,7 +107,7 @@ static void look_who_forks(void)
 	if (looked)
 		return;
 	looked = true;
-	count_since(now > YOUNG_NS ? now - YOUNG_NS : 0);
+	count_since(min(now > YOUNG_NS ? now - YOUNG_NS : 0, base_boottime));
 	if (!top_parent.count)
 		count_since(0);
 }
@@ -154,13 +157,16 @@ static void check_growth(u64 most)
 	u64 grown = nr_threads > threads_base ? nr_threads - threads_base : 0;
 	u64 left = most > (u64)nr_threads ? most - nr_threads : 0;
 
-	if (growth < growth_per_s || grown < growth_tasks)
+	if (peak < growth_per_s || grown < growth_tasks)
 		return;
+
+	u32 rate = growth >= growth_per_s ? growth : peak;
+
 	look_who_forks();
 	alarm(explosion, KEY_THREADS,
 	      (u64)nr_threads * 100 >= most * SERIOUS_PERCENT ? ERROR : WARNING,
 	      "tasks multiply: threads=%d grown=%llu per_s=%u, seconds_left=%llu" WHO, nr_threads,
-	      grown, growth, left / growth, who());
+	      grown, rate, left / max(rate, 1U), who());
 }
 
 static void check_forks(void)
@@ -182,6 +188,7 @@ static void measure(u64 step)
 	if (!begun) {
 		begun = true;
 		threads_base = threads;
+		base_boottime = ktime_get_boottime();
 	} else if (window_ns < NSEC_PER_SEC / 2) {
 		return;
 	} else {
@@ -192,8 +199,12 @@ static void measure(u64 step)
 	}
 	// What no longer grows begins anew. Whatever makes tasks faster than the machine can run them grows by fits and starts.
 	calm_ns = growth < growth_per_s / 2 ? calm_ns + window_ns : 0;
-	if (calm_ns >= CALM_NS || threads < threads_base)
+	peak = max(peak, growth);
+	if (calm_ns >= CALM_NS || threads < threads_base) {
 		threads_base = threads;
+		base_boottime = ktime_get_boottime();
+		peak = 0;
+	}
 	threads_before = threads;
 	forks_before = forks;
 	window_ns = 0;
