@@ -146,6 +146,7 @@ struct gs_error *cmd_serve(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_status(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_top(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_list(struct cli *cli, int argc, char **argv);
+struct gs_error *cmd_doctor(struct cli *cli, int argc, char **argv);
 struct gs_error *cmd_dump(struct cli *cli, int argc, char **argv);
 
 #endif

@@ -16,6 +16,7 @@ static const struct cli_command commands[] = {
 	{ "status", cmd_status, "what the service does that runs here" },
 	{ "top", cmd_top, "processes, CPUs, memory and findings on a screen" },
 	{ "list", cmd_list, "the detectors, and with -t whether they fit the target" },
+	{ "doctor", cmd_doctor, "what would stop this machine's GPU from watching it" },
 	{ "dump", cmd_dump, "write the memory into an ELF vmcore" },
 };
 

@@ -9,7 +9,7 @@ import unittest
 from program import DETECTOR, KERNEL, OK, TARGET, USAGE, HelpTests, OutputTests, Program
 
 Program.path = sys.argv.pop(1)
-Program.commands = ["info", "ps", "mem", "dmesg", "run", "serve", "status", "top", "list", "dump"]
+Program.commands = ["info", "ps", "mem", "dmesg", "run", "serve", "status", "top", "list", "doctor", "dump"]
 
 
 class Help(HelpTests, Program):
