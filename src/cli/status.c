@@ -180,7 +180,7 @@ struct gs_error *status_open(struct status *status, const char *directory)
 	status->socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	// Whoever may connect is told everything.
-	mode_t mask = umask(0077);
+	mode_t mask = umask(0177);
 	bool ok = status->socket >= 0 &&
 		  !bind(status->socket, (struct sockaddr *)&address, sizeof(address)) &&
 		  !listen(status->socket, 8);
