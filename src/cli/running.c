@@ -240,6 +240,41 @@ struct gs_error *running_open(struct running *running, bool once, char *const *n
 	return err;
 }
 
+static bool is_chosen(const struct running *running, const char *name)
+{
+	for (size_t i = 0; i < running->chosen.count; i++) {
+		struct gs_detector_info info;
+
+		gs_detector_get_info(running->chosen.list[i].detector, &info);
+		if (!strcmp(info.name, name))
+			return true;
+	}
+	return false;
+}
+
+// What a detector has found while it was about to be removed. Under the lock.
+static void forget_the_rest(struct running *running)
+{
+	struct gs_conditions *conditions = running->stream.conditions;
+
+	for (size_t i = 0; i < gs_conditions_count(conditions);) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "%s", gs_conditions_at(conditions, i)->detector);
+		if (is_chosen(running, name)) {
+			i++;
+			continue;
+		}
+
+		size_t before = gs_conditions_count(conditions);
+
+		gs_conditions_forget(conditions, name, UINT64_MAX);
+		// A name that was cut.
+		if (gs_conditions_count(conditions) == before)
+			i++;
+	}
+}
+
 struct gs_error *running_change(struct running *running, const struct config *config,
 				char *const *names, size_t count)
 {
@@ -261,6 +296,7 @@ struct gs_error *running_change(struct running *running, const struct config *co
 	struct rules old = running->stream.rules;
 
 	running->stream.rules = rules;
+	forget_the_rest(running);
 	pthread_mutex_unlock(&running->lock);
 	rules_deinit(&old);
 	add_log_rows(running);
