@@ -3,9 +3,11 @@
  * How fast a link of the verbs fabric is; bench/rdma runs it in two guests.
  *	rdma_link serve				the watched side
  *	rdma_link latency HOST ROUNDS		medians and least, in microseconds, as one JSON object
+ *	rdma_link time HOST SIZE ROUNDS		the same of one read of SIZE bytes
  *	rdma_link bandwidth HOST SIZE TOTAL	MiB a second of reads of SIZE bytes, TOTAL bytes of them
  */
 #include <err.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,7 @@ enum {
 	TOGETHER = 128,
 	// At the pieces' place, behind the slots.
 	OFFSET = 1 << 20,
+	SIZE_MAX_READ = 64 << 20,
 };
 
 static int compare(const void *a, const void *b)
@@ -58,6 +61,28 @@ static void latency(const struct monitor *monitor, size_t rounds)
 	free(trips);
 }
 
+static void read_time(const struct monitor *monitor, size_t size, size_t rounds)
+{
+	double *times = calloc(rounds, sizeof(*times));
+	uint8_t *buf = malloc(size);
+
+	if (!times || !buf || size > SIZE_MAX_READ)
+		errx(2, "the sizes make no sense");
+	// Memory for large reads is made by the first one.
+	exchange_must(exchange_read(monitor, OFFSET, buf, size));
+	for (size_t i = 0; i < rounds; i++) {
+		uint64_t begin = exchange_ns();
+
+		exchange_must(exchange_read(monitor, OFFSET, buf, size));
+		times[i] = (double)(exchange_ns() - begin) / 1000;
+	}
+	printf("{\"us\": %.1f, ", median(times, rounds));
+	// They are sorted now.
+	printf("\"least_us\": %.1f}\n", times[0]);
+	free(times);
+	free(buf);
+}
+
 static double rate(uint64_t bytes, uint64_t ns)
 {
 	return (double)bytes / (1 << 20) / ((double)ns / 1e9);
@@ -72,11 +97,11 @@ static void bandwidth(const struct monitor *monitor, size_t size, uint64_t total
 	uint8_t *buf = malloc(room);
 	uint64_t begin, done = 0, alone;
 
-	if (!count || size > EXCHANGE_SIZE - OFFSET || !buf)
+	if (!count || size > SIZE_MAX_READ || !buf)
 		errx(2, "the sizes make no sense");
 	for (size_t i = 0; i < count; i++)
 		pieces[i] = (struct fabric_piece){
-			.offset = OFFSET + i * size % (EXCHANGE_SIZE - OFFSET - size + 1),
+			.offset = OFFSET + i * size % (SIZE_MAX_READ - size + 1),
 			.buf = buf + i * size % (room - size + 1),
 			.size = size,
 		};
@@ -96,16 +121,20 @@ static void bandwidth(const struct monitor *monitor, size_t size, uint64_t total
 
 int main(int argc, char **argv)
 {
+	bool five =
+		argc == 5 && (strcmp(argv[1], "time") == 0 || strcmp(argv[1], "bandwidth") == 0);
 	struct monitor monitor;
 
 	if (argc == 2 && strcmp(argv[1], "serve") == 0)
-		exchange_serve();
-	if (!(argc == 4 && strcmp(argv[1], "latency") == 0) &&
-	    !(argc == 5 && strcmp(argv[1], "bandwidth") == 0))
-		errx(2, "usage: rdma_link serve | latency HOST ROUNDS | bandwidth HOST SIZE TOTAL");
+		exchange_serve(OFFSET + SIZE_MAX_READ);
+	if (!five && !(argc == 4 && strcmp(argv[1], "latency") == 0))
+		errx(2, "usage: rdma_link serve | latency HOST ROUNDS | time HOST SIZE ROUNDS | "
+			"bandwidth HOST SIZE TOTAL");
 	monitor = exchange_enter(argv[2], NULL, NULL);
-	if (argc == 4)
+	if (!five)
 		latency(&monitor, strtoul(argv[3], NULL, 10));
+	else if (strcmp(argv[1], "time") == 0)
+		read_time(&monitor, strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10));
 	else
 		bandwidth(&monitor, strtoul(argv[3], NULL, 10), strtoull(argv[4], NULL, 10));
 	exchange_leave(&monitor);

@@ -37,6 +37,7 @@ static void print_json(const char *path, const struct dump_result *result)
 	json_add_number(object, "torn", result->torn);
 	json_add_number(object, "resumed", result->resumed);
 	json_add_number(object, "reconnected", result->reconnected);
+	json_add_number(object, "time_ns", result->time_ns);
 	json_print(object, true);
 }
 

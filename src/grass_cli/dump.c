@@ -15,6 +15,7 @@
 #include "cli/vmcore_head.h"
 #include "mailbox/layout.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 #define SECOND UINT64_C(1000000000)
 
@@ -385,5 +386,10 @@ struct gs_error *dump_host(struct host *host, const struct host_options *host_op
 	dump.part_path = part_path;
 	ret->size = dump.head.file_size;
 	ret->segments = dump.memory->segment_count;
-	return write_part(&dump);
+
+	uint64_t since = clock_ns(CLOCK_MONOTONIC);
+
+	err = write_part(&dump);
+	ret->time_ns = clock_ns(CLOCK_MONOTONIC) - since;
+	return err;
 }

@@ -29,6 +29,8 @@ struct dump_result {
 	uint64_t resumed;
 	/** Times that the link had to be made anew. */
 	uint32_t reconnected;
+	/** How long it took. */
+	uint64_t time_ns;
 };
 
 /** @param host Open; it is opened anew if the link breaks. */

@@ -118,21 +118,21 @@ static void welcome(int listener)
 	close(fd);
 }
 
-_Noreturn void exchange_serve(void)
+_Noreturn void exchange_serve(uint64_t size)
 {
 	int fd = memfd_create("mailbox", MFD_CLOEXEC), one = 1;
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(PORT) };
 
-	if (fd < 0 || ftruncate(fd, EXCHANGE_SIZE) < 0)
+	if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
 		err(1, "memfd");
-	mailbox = mmap(NULL, EXCHANGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	mailbox = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (mailbox == MAP_FAILED)
 		err(1, "mmap");
-	for (uint64_t offset = 0; offset < EXCHANGE_SIZE; offset += 8)
+	for (uint64_t offset = 0; offset < size; offset += 8)
 		*(uint64_t *)(mailbox + offset) = exchange_pattern(offset);
 
-	struct gs_mailbox_export export = { .size = EXCHANGE_SIZE, .memory = mailbox, .fd = fd };
+	struct gs_mailbox_export export = { .size = size, .memory = mailbox, .fd = fd };
 
 	exchange_must(fabric_verbs_server.open(NULL, &export, &server));
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));

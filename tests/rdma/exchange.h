@@ -22,8 +22,8 @@ enum {
 // What the mailbox holds at a multiple of 8, other than in slots.
 uint64_t exchange_pattern(uint64_t offset);
 
-// Give out a mailbox for ever, each monitor a slot. A monitor that says "detach" loses its access.
-_Noreturn void exchange_serve(void);
+// Give out a mailbox of @size bytes for ever, each monitor a slot. A monitor that says "detach" loses its access.
+_Noreturn void exchange_serve(uint64_t size);
 
 struct monitor {
 	int fd;

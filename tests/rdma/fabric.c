@@ -360,7 +360,7 @@ int main(int argc, char **argv)
 
 	signal(SIGPIPE, SIG_IGN);
 	if (argc == 2 && strcmp(argv[1], "serve") == 0)
-		exchange_serve();
+		exchange_serve(EXCHANGE_SIZE);
 	for (size_t i = 0; argc == 3 && i < ARRAY_SIZE(checks); i++) {
 		uint64_t begin = now_ms();
 
