@@ -236,7 +236,7 @@ static void lies(struct monitor *monitor)
 		{ "a long ping", { .head.kind = 1 }, GS_REQUEST_SIZE, .status = GS_STATUS_INVALID },
 		{ "a short read", { .head.kind = 2 }, PING, .status = GS_STATUS_INVALID },
 		{ "a read of nothing",
-		  { .read = { { .kind = 2 } } },
+		  { .read.request.kind = 2 },
 		  READ,
 		  .status = GS_STATUS_INVALID },
 		{ "a read into others' windows",
