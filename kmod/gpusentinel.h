@@ -7,7 +7,8 @@
  *
  * mmap(MAP_SHARED, PROT_READ or PROT_NONE) at an offset that is a physical address maps RAM: a range that
  * lies in one range of GPUSENTINEL_IOC_MAP, else ENXIO. Pages appear when they are first touched, a block of
- * 2 MiB at a time. A page that was poisoned since gives SIGBUS.
+ * 2 MiB at a time; by one entry of the page tables, where the kernel has such, if address and offset are the same
+ * modulo 2 MiB. A page that was poisoned before it appeared gives SIGBUS.
  *
  * poll() reports POLLPRI when memory has come or gone since the last GPUSENTINEL_IOC_MAP. Memory that was mapped
  * does not go offline before the device is closed. While some other memory is on its way offline, mmap() and
