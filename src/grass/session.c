@@ -153,11 +153,9 @@ static uint64_t deadline_of(const struct grass_session *session)
 static struct gs_error *shake(struct grass_session *session, const struct grass_host *host)
 {
 	uint64_t deadline = deadline_of(session);
-	struct gs_error *err = tls_context(&host->identity, false, &session->tls);
+	struct gs_error *err;
 	int result;
 
-	if (err)
-		return err;
 	session->ssl = SSL_new(session->tls);
 	if (!session->ssl || SSL_set_fd(session->ssl, session->fd) != 1)
 		return &gs_enomem;
@@ -293,20 +291,17 @@ static struct gs_error *open_mailbox(struct grass_session *session,
 				     &session->client);
 }
 
-static struct gs_error *open_session(struct grass_session *session, const struct grass_host *host)
+static struct gs_error *open_session(struct grass_session *session, const struct grass_host *host,
+				     struct json_object *offer)
 {
 	_cleanup_json_ struct json_object *object = json_object_new_object(), *answer = NULL;
-	struct json_object *offer = json_object_new_object();
 	struct message_opened opened = {};
 	uint64_t nonce;
 	struct gs_error *err;
 
-	json_object_object_add(object, "offer", offer);
+	json_object_object_add(object, "offer", json_object_get(offer));
 	if (getrandom(&nonce, sizeof(nonce), 0) != sizeof(nonce))
 		return gs_error_errno(GS_ERROR_OTHER, errno, "no random number");
-	err = session->fabric->open(host->device, offer, &session->link);
-	if (err)
-		return err;
 	message_add_number(object, "grass", GRASS_PROTOCOL);
 	message_add_string(object, "do", "open");
 	message_add_string(object, "fabric", session->fabric->name);
@@ -374,6 +369,7 @@ static void cleanup_session(struct grass_session **session)
 struct gs_error *grass_connect(const struct grass_host *host, struct grass_session **ret)
 {
 	_cleanup_(cleanup_session) struct grass_session *session = calloc(1, sizeof(*session));
+	_cleanup_json_ struct json_object *offer = json_object_new_object();
 	struct pipe_guard guard;
 	struct gs_error *err;
 
@@ -386,11 +382,16 @@ struct gs_error *grass_connect(const struct grass_host *host, struct grass_sessi
 	if (!session->name)
 		return &gs_enomem;
 	guard_pipe(&guard);
-	err = connect_tcp(session, host);
+	// What takes time here comes first: the host waits only so long for what is said to it.
+	err = tls_context(&host->identity, false, &session->tls);
+	if (!err)
+		err = session->fabric->open(host->device, offer, &session->link);
+	if (!err)
+		err = connect_tcp(session, host);
 	if (!err)
 		err = shake(session, host);
 	if (!err)
-		err = open_session(session, host);
+		err = open_session(session, host, offer);
 	if (!err && host->symbols)
 		err = fetch_symbols(session);
 	unguard_pipe(&guard);
