@@ -4,7 +4,7 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 
-.PHONY: all demo check check-full bench install deps deps-full format clean
+.PHONY: all demo check check-full bench install uninstall deps deps-full format clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -24,9 +24,15 @@ bench: deps-full all
 	BUILD=$(BUILD) bench/rdma
 	BUILD=$(BUILD) bench/fleet
 
-install: all
+# Paths are compiled in: first the prefix, then the build.
+install: $(BUILD)/build.ninja
 	meson configure $(BUILD) --prefix $(PREFIX)
-	DESTDIR=$(DESTDIR) meson install -C $(BUILD)
+	ninja -C $(BUILD)
+	DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+
+# What the last installation from this build directory put there, with the DESTDIR of that time.
+uninstall:
+	ninja -C $(BUILD) uninstall
 
 deps:
 	@scripts/deps

@@ -36,7 +36,7 @@ static char *beside_program(const char *relative)
 char *lv_find_include(void)
 {
 	static const char header[] = "gpusentinel/detector.h";
-	_cleanup_free_ char *installed = beside_program("../include");
+	_cleanup_free_ char *installed = beside_program(LV_INCLUDEDIR_RELATIVE);
 	_cleanup_free_ char *build_marker = beside_program("../device/rt.x86_64.bc");
 
 	// In the build tree the sources' own headers count, not those of an older installation.
@@ -67,7 +67,7 @@ char *lv_find_runtime(const char *option)
 		return lv_format("%s", env);
 
 	_cleanup_free_ char *build = beside_program("../device");
-	_cleanup_free_ char *prefix = beside_program("../lib/gpusentinel/device");
+	_cleanup_free_ char *prefix = beside_program(LV_RUNTIMEDIR_RELATIVE);
 	char *found = build ? existing(build, bitcode) : NULL;
 
 	if (!found && prefix)

@@ -24,28 +24,35 @@ static bool has_suffix(const char *s, const char *suffix)
 	return len >= n && !strcmp(s + len - n, suffix);
 }
 
-// Detectors of the build tree that this program lies in, NULL if it lies elsewhere.
-static char *build_tree(void)
+// A directory at @p relative to this program's own, if there is one and the program's path ends in @p program.
+static char *beside(const char *program, const char *relative)
 {
-	static const char here[] = "/src/cli/gpusentinel";
 	char exe[PATH_MAX];
 	ssize_t len = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 
 	if (len < 0)
 		return NULL;
 	exe[len] = 0;
-	if (!has_suffix(exe, here))
+	if (!has_suffix(exe, program))
 		return NULL;
-	exe[len - (sizeof(here) - 1)] = 0;
+	*strrchr(exe, '/') = 0;
 
 	char *path;
 
-	if (asprintf(&path, "%s/detectors", exe) < 0)
+	if (asprintf(&path, "%s/%s", exe, relative) < 0)
 		return NULL;
 	if (is_directory(path))
 		return path;
 	free(path);
 	return NULL;
+}
+
+// Detectors of the build tree or the installation that this program lies in, NULL if it lies elsewhere.
+static char *own_detectors(void)
+{
+	char *path = beside("/src/cli/gpusentinel", "../../detectors");
+
+	return path ? path : beside("/gpusentinel", GS_LIB_DIR_RELATIVE "/detectors");
 }
 
 struct gs_error *search_directory(const struct cli *cli, char **ret)
@@ -63,7 +70,7 @@ struct gs_error *search_directory(const struct cli *cli, char **ret)
 		return gs_error_create(GS_ERROR_DETECTOR, "%s: %s is not a directory", by, given);
 	}
 	if (!given) {
-		*ret = build_tree();
+		*ret = own_detectors();
 		if (*ret)
 			return NULL;
 		given = GS_DETECTOR_DIR;
@@ -83,11 +90,18 @@ struct gs_error *search_rules(const struct cli *cli, char **ret)
 		path = NULL;
 		return &gs_enomem;
 	}
-	if (!access(path, F_OK))
+	if (!access(path, F_OK)) {
 		*ret = no_cleanup_ptr(path);
-	else
-		*ret = strdup(GS_DATA_DIR "/log.rules");
-	return *ret ? NULL : &gs_enomem;
+		return NULL;
+	}
+
+	_cleanup_free_ char *data = beside("/gpusentinel", GS_DATA_DIR_RELATIVE);
+
+	if (asprintf(ret, "%s/log.rules", data ? data : GS_DATA_DIR) < 0) {
+		*ret = NULL;
+		return &gs_enomem;
+	}
+	return NULL;
 }
 
 bool search_is_path(const char *name)
