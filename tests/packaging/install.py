@@ -66,7 +66,9 @@ class Installation(unittest.TestCase):
             self.data / "bash-completion/completions/llview",
             self.data / "doc/gpusentinel/examples/prometheus/gpusentinel.rules.yml",
             self.data / "doc/gpusentinel/examples/grafana/gpusentinel.json",
+            self.data / "doc/gpusentinel/examples/gpusentinel.conf",
             self.data / "doc/gpusentinel/writing-detectors.md",
+            self.prefix / "lib/systemd/system/gpusentinel.service",
         ):
             self.assertTrue(path.is_file(), path)
 
