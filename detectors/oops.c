@@ -51,7 +51,12 @@ static void look_who(void)
 {
 	int cpu = &die_owner ? die_owner : -1;
 
-	if (cpu < 0 || (unsigned int)cpu >= nr_cpumask_bits())
+	// Of an oops that was told while it still went on.
+	if (cpu < 0 && !runs_left) {
+		trace.nr = 0;
+		hit_cpu = -1;
+	}
+	if (trace.nr || cpu < 0 || (unsigned int)cpu >= nr_cpumask_bits())
 		return;
 
 	const struct task_struct *curr = per_cpu_ptr(&runqueues, cpu)->curr;
@@ -251,8 +256,7 @@ DETECTOR(oops, .description = "oopses and warnings of the kernel", .period_ms = 
 		runs_left = REASON_RUNS;
 	}
 	// Who was hit may die as soon as the kernel has said so.
-	if (!trace.nr)
-		look_who();
+	look_who();
 	if (runs_left)
 		tell_oops();
 	check_warnings();
