@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables of what bench/detection has measured."""
 
+import re
 import statistics
+
+from detection_faults import KINDS
 
 HEAD = """<!-- Generated: bench/detection --report FILE.json... >docs/detection.md -->
 # How soon faults are found
@@ -62,7 +65,7 @@ def cell(row):
 
 
 def of_kind(kind, kernels):
-    """Rows of all kernels, in the order of the first that has them."""
+    """Rows of all kernels, in the order of KINDS."""
     faults = {}
     for one in kernels:
         for row in one["rows"]:
@@ -70,10 +73,11 @@ def of_kind(kind, kernels):
                 faults.setdefault(row["fault"], {})[one["kernel"]] = row
     if not faults:
         return ""
+    order = [fault.name for _, some in KINDS for fault in some]
     names = [one["kernel"] for one in kernels]
     lines = [f"\n## {kind.capitalize()}\n", f"| fault | detector | {' | '.join(names)} | the guest |",
              "| --- | --- |" + " --- |" * (len(names) + 1)]
-    for fault, rows in faults.items():
+    for fault, rows in sorted(faults.items(), key=lambda item: order.index(item[0])):
         first = next(iter(rows.values()))
         cells = " | ".join(cell(rows.get(name)) for name in names)
         lines.append(f"| `{fault}` | {first['detector'] or '-'} | {cells} | {first.get('guest', '')} |")
@@ -106,16 +110,24 @@ def missed_first(runs):
             seen[one["kernel"], row["fault"]] = row
     if not names:
         return ""
-    return ("\n\nRuns are in order; of a fault that was measured again, with newer detectors, the later run counts. Not found before "
+    return ("\n\nRuns are in order; of a fault that was measured again, with newer detectors or less beside it, the later run counts. Not found before "
             f"that: {', '.join(names)}.")
 
 
-def markdown(runs):
+def command(run):
+    """As it was given, but for a list of faults that nobody would read."""
+    measured = len(run["kernels"][0]["rows"])
+    if measured <= 12:
+        return f"`{run['command']}`"
+    return f"`{re.match(r'bench/detection( --[a-z]+( [0-9.]+)?)*', run['command'])[0]} ...`, {measured} faults"
+
+
+def markdown(runs, note):
     kernels = merged(runs)
     described = "\n".join(
-        f"- {', '.join(one['kernel'] for one in run['kernels'])}: `{run['command']}`, {run['rounds']} "
+        f"- {', '.join(one['kernel'] for one in run['kernels'])}: {command(run)}, {run['rounds']} "
         f"round{'s' if run['rounds'] > 1 else ''}, {run['date']}; {run['machine']}" for run in runs)
-    text = HEAD.format(limit_ms=runs[0]["limit_ms"], runs=described + missed_first(runs))
+    text = HEAD.format(limit_ms=runs[0]["limit_ms"], runs=described + (f"\n\n{note}" if note else "") + missed_first(runs))
     text += "".join(of_kind(kind, kernels) for kind in ("failures", "performance", "attacks"))
     for one in kernels:
         missed = [row["fault"] for row in one["rows"] if not row["detected"]]
