@@ -86,10 +86,11 @@ class Tutorial(unittest.TestCase):
                                   stderr=subprocess.DEVNULL) as text, \
                     subprocess.Popen([*command, "--json", detector], text=True, stdout=subprocess.PIPE,
                                      stderr=subprocess.DEVNULL) as objects:
-                first = text.stdout.readline()
+                # Both must have seen them.
+                first, first_object = text.stdout.readline(), objects.stdout.readline()
                 lab("sh", GUEST, "killall sleep")
                 shown = [first, *text.stdout]
-                found = [json.loads(line) for line in objects.stdout]
+                found = [json.loads(line) for line in (first_object, *objects.stdout)]
             self.assertEqual(form(line.strip() for line in shown),
                              form(said("gpusentinel -t qemu:a run -p zombies.max_zombies=2")))
             self.assertEqual([f["state"] for f in found], ["open", "closed"])
