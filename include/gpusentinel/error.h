@@ -58,6 +58,10 @@ extern struct gs_error gs_enomem;
 struct gs_error *gs_error_create(enum gs_error_code code, const char *format, ...)
 	__attribute__((format(printf, 2, 3), returns_nonnull));
 
+/** The same, from a list of arguments. */
+struct gs_error *gs_error_vcreate(enum gs_error_code code, const char *format, va_list ap)
+	__attribute__((format(printf, 2, 0), returns_nonnull));
+
 /** Create an error about the place @p address in the target. */
 struct gs_error *gs_error_address(enum gs_error_code code, uint64_t address, const char *format,
 				  ...) __attribute__((format(printf, 3, 4), returns_nonnull));

@@ -79,19 +79,15 @@ bool config_parse_number(const char *text, uint64_t *ret)
 __attribute__((format(printf, 2, 3))) static bool wrong(struct parser *parser, const char *format,
 							...)
 {
-	_cleanup_free_ char *what = NULL;
 	va_list ap;
 
 	if (parser->err)
 		return false;
-	va_start(ap, format);
-	if (vasprintf(&what, format, ap) < 0)
-		what = NULL;
-	va_end(ap);
 	parser->wrong = parser->line;
-	parser->err = what ? gs_error_create(GS_ERROR_USAGE, "%s:%u: %s", parser->config->path,
-					     parser->line, what)
-			   : &gs_enomem;
+	va_start(ap, format);
+	parser->err = gs_error_prefix(gs_error_vcreate(GS_ERROR_USAGE, format, ap), "%s:%u",
+				      parser->config->path, parser->line);
+	va_end(ap);
 	return false;
 }
 
@@ -292,17 +288,13 @@ bool config_same(const struct config *a, const struct config *b, const char *nam
 struct gs_error *config_bad(const struct config *config, const struct config_entry *entry,
 			    const char *format, ...)
 {
-	_cleanup_free_ char *what = NULL;
 	va_list ap;
 
 	va_start(ap, format);
-	if (vasprintf(&what, format, ap) < 0)
-		what = NULL;
+	struct gs_error *err = gs_error_vcreate(GS_ERROR_USAGE, format, ap);
 	va_end(ap);
-	if (!what)
-		return &gs_enomem;
-	return gs_error_create(GS_ERROR_USAGE, "%s:%u: %s%s%s: %s", config->path, entry->line,
-			       entry->section, *entry->section ? "." : "", entry->name, what);
+	return gs_error_prefix(err, "%s:%u: %s%s%s", config->path, entry->line, entry->section,
+			       *entry->section ? "." : "", entry->name);
 }
 
 struct gs_error *config_blame(const struct config *config, const struct config_entry *entry,

@@ -78,14 +78,12 @@ static size_t word_length(const char *p)
 __attribute__((format(printf, 3, 4))) static struct gs_error *
 bad_line(const char *path, size_t line, const char *format, ...)
 {
-	_cleanup_free_ char *what = NULL;
 	va_list ap;
 
 	va_start(ap, format);
-	if (vasprintf(&what, format, ap) < 0)
-		what = NULL;
+	struct gs_error *err = gs_error_vcreate(GS_ERROR_USAGE, format, ap);
 	va_end(ap);
-	return what ? gs_error_create(GS_ERROR_USAGE, "%s:%zu: %s", path, line, what) : &gs_enomem;
+	return gs_error_prefix(err, "%s:%zu", path, line);
 }
 
 // @line has no newline, and no white space at its ends.

@@ -47,14 +47,19 @@ static char *format_message(const char *format, va_list ap)
 	return vasprintf(&message, format, ap) < 0 ? NULL : message;
 }
 
+struct gs_error *gs_error_vcreate(enum gs_error_code code, const char *format, va_list ap)
+{
+	return error_new(code, format_message(format, ap));
+}
+
 struct gs_error *gs_error_create(enum gs_error_code code, const char *format, ...)
 {
 	va_list ap;
 
 	va_start(ap, format);
-	char *message = format_message(format, ap);
+	struct gs_error *err = gs_error_vcreate(code, format, ap);
 	va_end(ap);
-	return error_new(code, message);
+	return err;
 }
 
 struct gs_error *gs_error_address(enum gs_error_code code, uint64_t address, const char *format,
