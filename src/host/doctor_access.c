@@ -44,8 +44,7 @@ bool doctor_secure_boot(const struct doctor *doctor, struct doctor_finding *find
 
 bool doctor_lockdown(const struct doctor *doctor, struct doctor_finding *finding)
 {
-	char line[128];
-	char *begin;
+	char mode[128];
 
 	if (!host_exists(doctor->root, "/sys/kernel/security/lockdown")) {
 		if (host_exists(doctor->root, "/sys/kernel/security/lsm"))
@@ -55,19 +54,16 @@ bool doctor_lockdown(const struct doctor *doctor, struct doctor_finding *finding
 			"mount -t securityfs securityfs /sys/kernel/security",
 			"cannot be told: securityfs is not mounted, or the kernel has none");
 	}
-	if (!host_read_line(doctor->root, "/sys/kernel/security/lockdown", line, sizeof(line)) ||
-	    !(begin = strchr(line, '[')))
+	if (!host_lockdown(doctor->root, mode, sizeof(mode)))
 		return doctor_say(finding, DOCTOR_WARNING, "run this as root",
 				  "cannot be told: /sys/kernel/security/lockdown cannot be read");
-	begin++;
-	begin[strcspn(begin, "]")] = '\0';
-	if (!strcmp(begin, "none"))
+	if (!strcmp(mode, "none"))
 		return doctor_say(finding, DOCTOR_OK, "", "none");
 	return doctor_say(
 		finding, DOCTOR_STOP,
 		"switch secure boot off in the firmware, and take lockdown= off the kernel's "
 		"command line",
-		"%s: the kernel lets nobody read its memory", begin);
+		"%s: the kernel lets nobody read its memory", mode);
 }
 
 // The kernel clears none of these flags in guests, and shows them on hosts that could have such guests.

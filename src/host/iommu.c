@@ -4,28 +4,21 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "util/cleanup.h"
+#include "host/read.h"
 
 void gs_iommu_read(const char *root, const char *device, struct gs_iommu_state *ret)
 {
 	char path[PATH_MAX];
 
 	*ret = (struct gs_iommu_state){ .iommu = GS_IOMMU_OFF };
-	snprintf(path, sizeof(path), "%s/sys/bus/pci/devices/%s/iommu_group", root, device);
-	if (access(path, F_OK) < 0)
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group", device);
+	if (!host_exists(root, path))
 		return;
 	ret->iommu = GS_IOMMU_UNKNOWN;
-	snprintf(path, sizeof(path), "%s/sys/bus/pci/devices/%s/iommu_group/type", root, device);
-
-	_cleanup_fclose_ FILE *file = fopen(path, "re");
-
-	if (!file || !fgets(ret->type, sizeof(ret->type), file)) {
-		ret->type[0] = '\0';
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group/type", device);
+	if (!host_read_line(root, path, ret->type, sizeof(ret->type)) || !ret->type[0])
 		return;
-	}
-	ret->type[strcspn(ret->type, "\n")] = '\0';
 	ret->iommu =
 		strcmp(ret->type, "identity") == 0 ? GS_IOMMU_PASSTHROUGH : GS_IOMMU_TRANSLATES;
 }

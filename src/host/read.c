@@ -53,6 +53,18 @@ bool host_read_number(const char *root, const char *path, int64_t *ret)
 	return end != line && !*end && !errno;
 }
 
+bool host_lockdown(const char *root, char *ret, size_t size)
+{
+	char line[128], *begin;
+
+	if (!host_read_line(root, "/sys/kernel/security/lockdown", line, sizeof(line)) ||
+	    !(begin = strchr(line, '[')))
+		return false;
+	begin++;
+	snprintf(ret, size, "%.*s", (int)strcspn(begin, "]"), begin);
+	return true;
+}
+
 bool host_exists(const char *root, const char *path)
 {
 	char full[PATH_MAX];

@@ -16,6 +16,8 @@ int host_read(const char *root, const char *path, char *buf, size_t size);
 bool host_read_line(const char *root, const char *path, char *buf, size_t size);
 /** Its first line is a decimal number, and nothing else. */
 bool host_read_number(const char *root, const char *path, int64_t *ret);
+/** The kernel's lockdown: "none", "integrity", "confidentiality". False: it cannot be read. */
+bool host_lockdown(const char *root, char *ret, size_t size);
 bool host_exists(const char *root, const char *path);
 
 /** Whether a file of words has one; anywhere in its first megabyte. */

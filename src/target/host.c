@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "../kmod/gpusentinel.h"
+#include "host/read.h"
 #include "target/ops.h"
 #include "target/sigbus.h"
 #include "util/cleanup.h"
@@ -23,18 +24,16 @@
 struct host {
 	int fd;
 	uint64_t vmcoreinfo;
-	// Mappings, as many as segments.
+	// The target's, once there is one: it closes this before it frees them.
 	struct gs_segment *segments;
 	size_t count;
 };
 
 static bool locked_down(void)
 {
-	char text[128] = "";
-	_cleanup_fclose_ FILE *file = fopen("/sys/kernel/security/lockdown", "re");
+	char mode[64];
 
-	return file && fgets(text, sizeof(text), file) &&
-	       (strstr(text, "[integrity]") || strstr(text, "[confidentiality]"));
+	return host_lockdown("", mode, sizeof(mode)) && strcmp(mode, "none") != 0;
 }
 
 static struct gs_error *cannot_open(int error)
@@ -179,7 +178,6 @@ static void host_close(void *self)
 	}
 	if (host->fd >= 0)
 		close(host->fd);
-	free(host->segments);
 	free(host);
 }
 
@@ -255,17 +253,11 @@ struct gs_error *gs_host_open(const char *rest, const struct gs_target_options *
 	host->fd = open(DEVICE, O_RDONLY | O_CLOEXEC);
 	err = host->fd < 0 ? cannot_open(errno) : open_all(host);
 	if (err) {
+		struct gs_segment *segments = host->segments;
+
 		host_close(host);
+		free(segments);
 		return err;
 	}
-
-	// The target has an array of its own, since it fills it in, and frees it before it closes.
-	struct gs_segment *segments = calloc(host->count, sizeof(*segments));
-
-	if (!segments) {
-		host_close(host);
-		return &gs_enomem;
-	}
-	memcpy(segments, host->segments, host->count * sizeof(*segments));
-	return gs_target_create(&host_ops, host, segments, host->count, ret);
+	return gs_target_create(&host_ops, host, host->segments, host->count, ret);
 }
