@@ -102,6 +102,12 @@ static u64 cpu_patience(const struct cpu *c)
 	return c->next_event > c->moved_at ? (u64)c->next_event - (u64)c->moved_at : 0;
 }
 
+// The same; without any timer a CPU may sleep for so long.
+static u64 cpu_sleep(const struct cpu *c)
+{
+	return c->next_event == KTIME_MAX ? SLEEP_MAX_NS : cpu_patience(c);
+}
+
 // Nanoseconds for which the CPU's timer has been due, by the clock that the others keep.
 static u64 cpu_late(const struct cpu *c, s64 mono)
 {
@@ -125,7 +131,7 @@ static u64 cpu_overdue(const struct cpu *c)
 // It has moved just now, or sleeps until its next timer.
 static bool cpu_well(const struct cpu *c)
 {
-	u64 patience = c->next_event == KTIME_MAX ? SLEEP_MAX_NS : cpu_patience(c);
+	u64 patience = cpu_sleep(c);
 
 	return c->still_ns < LIMIT_NS / 2 || (c->idle && c->still_ns < patience + LIMIT_NS / 2);
 }
@@ -210,7 +216,7 @@ static bool system_stands(unsigned int *ret)
 		if (cpu >= MAX_CPUS)
 			break;
 		const struct cpu *c = &cpus[cpu];
-		u64 patience = c->next_event == KTIME_MAX ? SLEEP_MAX_NS : cpu_patience(c);
+		u64 patience = cpu_sleep(c);
 
 		if (standstill_ns < min(patience, SLEEP_MAX_NS) + LIMIT_NS)
 			return false;

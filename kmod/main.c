@@ -102,6 +102,7 @@ static bool is_covered(u64 start, u64 end)
 static int hold(u64 start, u64 size)
 {
 	struct held *entry = kmalloc(sizeof(*entry), GFP_KERNEL_ACCOUNT);
+	bool covered;
 	int err = 0;
 
 	if (!entry)
@@ -109,13 +110,14 @@ static int hold(u64 start, u64 size)
 	entry->start = start;
 	entry->end = start + size;
 	mutex_lock(&lock);
+	covered = is_covered(start, start + size);
 	if (leaving)
 		err = -EAGAIN;
 	else if (!gs_ram_covers(start, size))
 		err = -ENXIO;
-	else if (!is_covered(start, start + size) && held_count == HELD_MAX)
+	else if (!covered && held_count == HELD_MAX)
 		err = -ENOSPC;
-	if (!err && !is_covered(start, start + size)) {
+	if (!err && !covered) {
 		list_add(&entry->list, &held);
 		held_count++;
 		entry = NULL;
