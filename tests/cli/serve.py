@@ -5,7 +5,6 @@ serve.py PROGRAM MONITOR [GUEST]: `gpusentinel serve` on a guest of the lab, wit
 one is booted and stopped. The guest panics in the last test.
 """
 import os
-import pathlib
 import re
 import shutil
 import signal
@@ -16,15 +15,12 @@ import tempfile
 import time
 import unittest
 
+from served import lab, main, named
+
 PROGRAM = sys.argv.pop(1)
 MONITOR = sys.argv.pop(1)
-GUEST = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else None
-LAB = pathlib.Path(__file__).resolve().parents[2] / "lab" / "guest"
+GUEST, BOOTS = named("serve")
 PATIENCE = 60
-
-
-def lab(*args):
-    subprocess.run([LAB, *args], check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=400)
 
 
 class Served:
@@ -176,13 +172,4 @@ class Serve(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    booted = not GUEST
-    GUEST = GUEST or f"serve-{os.getpid()}"
-    if booted:
-        lab("boot", GUEST, "--procs", "20")
-    try:
-        program = unittest.main(exit=False, verbosity=2)
-    finally:
-        if booted:
-            lab("stop", GUEST)
-    sys.exit(not program.result.wasSuccessful())
+    main(GUEST, BOOTS)

@@ -6,7 +6,6 @@ reloaded, asked how it is, ended, killed and started again. Without a name a gue
 """
 import json
 import os
-import pathlib
 import re
 import shutil
 import signal
@@ -18,18 +17,15 @@ import threading
 import time
 import unittest
 
+from served import lab, main, named
+
 PROGRAM, GRASS, DETECTORS = (sys.argv.pop(1) for _ in range(3))
-GUEST = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else None
-LAB = pathlib.Path(__file__).resolve().parents[2] / "lab" / "guest"
+GUEST, BOOTS = named("service")
 PATIENCE = 60
 # Exit codes of status.
 WELL, FINDINGS, NOT_RUNNING = 0, 8, 9
 # A guest of the lab has less than all of its memory available, and more than none.
 SHORT = "[memory]\nwarn_percent = 99\nclear_percent = 100\n"
-
-
-def lab(*args):
-    subprocess.run([LAB, *args], check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=400)
 
 
 class Manager:
@@ -281,13 +277,4 @@ class Service(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    booted = not GUEST
-    GUEST = GUEST or f"service-{os.getpid()}"
-    if booted:
-        lab("boot", GUEST, "--procs", "20")
-    try:
-        program = unittest.main(exit=False, verbosity=2)
-    finally:
-        if booted:
-            lab("stop", GUEST)
-    sys.exit(not program.result.wasSuccessful())
+    main(GUEST, BOOTS)
