@@ -119,6 +119,33 @@ boot_wait()
 	return 1
 }
 
+# What a guest is asked for, in the caller's $size, $smp, $seconds and $wait; from here on nobody else boots or stops it.
+boot_begin()
+{
+	[[ $size =~ ^[0-9]{1,6}[MG]$ ]] || usage_error "--ram: \"$size\" is not a size such as 512M"
+	need_number --smp "$smp"
+	need_number --timeout "$seconds"
+	need_number --wait "$wait"
+	need "$qemu" setsid timeout flock
+	mkdir -p "$state_root"
+	exec 9>"$state_root/.$guest.lock"
+	flock -n 9 || die "$guest: another command boots or stops it right now"
+}
+
+# boot_machine OPTION...: such a machine, with the caller's $cpu and these options of QEMU, until its agent answers.
+boot_machine()
+{
+	boot_options
+	boot_start "$seconds" "$qemu" "${boot_common[@]}" \
+		-cpu "$cpu,$boot_cpu_quirks" -smp "$smp" -m "$size" \
+		-machine q35,memory-backend=ram0 \
+		-object "memory-backend-file,id=ram0,size=$size,mem-path=$ram,share=on" "$@"
+	boot_wait "$wait" && return
+	tail -n 60 "$dir/console.log" >&2 2>/dev/null || true
+	stop_guest
+	die "$guest: did not boot: $boot_why"
+}
+
 boot_main()
 {
 	local kernel=6.1 flavour=cloud size=512M smp=2 cpu=$boot_default_cpu procs=0 append=''
@@ -143,16 +170,8 @@ boot_main()
 		esac
 		shift 2
 	done
-	[[ $size =~ ^[0-9]{1,6}[MG]$ ]] || usage_error "--ram: \"$size\" is not a size such as 512M"
-	need_number --smp "$smp"
 	need_number --procs "$procs"
-	need_number --timeout "$seconds"
-	need_number --wait "$wait"
-	need "$qemu" setsid timeout flock
-
-	mkdir -p "$state_root"
-	exec 9>"$state_root/.$guest.lock"
-	flock -n 9 || die "$guest: another command boots or stops it right now"
+	boot_begin
 	if [ -f "$kernel" ]; then
 		image=$kernel
 		# No modules, hence no driver for a virtio port.
@@ -169,18 +188,8 @@ boot_main()
 	printf '%s\n' "kernel=${kernel_dir:+$kernel-$flavour}" "image=$image" \
 		"ram=$size" "smp=$smp" "cpu=$cpu" "procs=$procs" \
 		"timeout=$seconds" >"$dir/config"
-	boot_options
-	boot_start "$seconds" "$qemu" "${boot_common[@]}" \
-		-cpu "$cpu,$boot_cpu_quirks" -smp "$smp" -m "$size" \
-		-machine q35,memory-backend=ram0 \
-		-object "memory-backend-file,id=ram0,size=$size,mem-path=$ram,share=on" \
-		"${channel[@]}" -kernel "$image" -initrd "$initramfs" \
+	boot_machine "${channel[@]}" -kernel "$image" -initrd "$initramfs" \
 		-append "$boot_append lab.name=$guest lab.procs=$procs lab.port=$port $append"
-	if ! boot_wait "$wait"; then
-		tail -n 60 "$dir/console.log" >&2 2>/dev/null || true
-		stop_guest
-		die "$guest: did not boot: $boot_why"
-	fi
 	took=$((${EPOCHREALTIME/[.,]/} - ${started/[.,]/}))
 	printf '%s: Linux %s, %s, %s CPUs, %s; up in %d.%d s\n' "$guest" \
 		"$(labctl sh "$dir/shell.sock" 'uname -r')" "$size" "$smp" "$cpu" \

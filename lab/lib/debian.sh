@@ -109,7 +109,7 @@ debian_disk()
 debian_main()
 {
 	local pool='' packages=$debian_packages size=1G smp=2 append='' extra=() seconds=1800 wait=300
-	local disk boot_why='' boot_pid
+	local disk boot_why='' boot_pid cpu=$boot_default_cpu
 
 	guest_name "${1:-}"
 	shift
@@ -133,33 +133,16 @@ debian_main()
 		shift 2
 	done
 	[[ $pool =~ ^[a-z0-9+.,-]*$ ]] || usage_error "--pool: \"$pool\" is no list of packages with commas"
-	[[ $size =~ ^[0-9]{1,6}[MG]$ ]] || usage_error "--ram: \"$size\" is not a size such as 512M"
-	need_number --smp "$smp"
-	need_number --timeout "$seconds"
-	need_number --wait "$wait"
-	need "$qemu" setsid timeout flock
-
-	mkdir -p "$state_root"
-	exec 9>"$state_root/.$guest.lock"
-	flock -n 9 || die "$guest: another command boots or stops it right now"
+	boot_begin
 	disk=$(debian_disk "$packages" "$pool")
 	boot_claim
-	printf '%s\n' "kernel=" "image=$disk/vmlinuz" "ram=$size" "smp=$smp" "cpu=$boot_default_cpu" "procs=0" \
+	printf '%s\n' "kernel=" "image=$disk/vmlinuz" "ram=$size" "smp=$smp" "cpu=$cpu" "procs=0" \
 		"timeout=$seconds" >"$dir/config"
-	boot_options
-	boot_start "$seconds" "$qemu" "${boot_common[@]}" \
-		-cpu "$boot_default_cpu,$boot_cpu_quirks" -smp "$smp" -m "$size" \
-		-machine q35,memory-backend=ram0 \
-		-object "memory-backend-file,id=ram0,size=$size,mem-path=$ram,share=on" \
+	boot_machine \
 		-drive "file=$disk/disk,format=raw,if=virtio,snapshot=on" "${extra[@]}" \
 		-device virtio-serial-pci -device virtserialport,chardev=shell,name=${debian_port##*/} \
 		-kernel "$disk/vmlinuz" -initrd "$disk/initrd" \
 		-append "$boot_append root=/dev/vda rw modprobe.blacklist=kvm,kvm_amd $append"
-	if ! boot_wait "$wait"; then
-		tail -n 60 "$dir/console.log" >&2 2>/dev/null || true
-		stop_guest
-		die "$guest: did not boot: $boot_why"
-	fi
 	printf '%s: Linux %s, Debian %s, %s, %s CPUs\n' "$guest" \
 		"$(labctl sh "$dir/shell.sock" 'uname -r')" \
 		"$(labctl sh "$dir/shell.sock" 'cat /etc/debian_version')" "$size" "$smp"
