@@ -8,15 +8,6 @@
 // Parts of a message are not underway for longer than this; then its CRC is wrong for good.
 #define DAMAGED_NS 10000000
 
-// A request, of which as much is filled in as its size says.
-union message {
-	uint64_t words[GS_REQUEST_SIZE / 8];
-	struct gs_request head;
-	struct gs_read_request read;
-	struct gs_run_request run;
-	struct gs_param_request param;
-};
-
 enum {
 	ANSWER_WORDS = gs_words_of(struct gs_answer),
 	READ_WORDS = gs_words_of(struct gs_read_answer),
@@ -328,7 +319,7 @@ static void end_read(struct gs_supervisor *supervisor, const struct gs_crc32c *c
 }
 
 static void execute(struct gs_supervisor *supervisor, const struct gs_crc32c *crc32c,
-		    uint32_t monitor, const union message *message, uint64_t now_ns)
+		    uint32_t monitor, const union gs_request_message *message, uint64_t now_ns)
 {
 	const struct gs_request *request = &message->head;
 	uint32_t size = request->size;
@@ -353,7 +344,7 @@ static void execute(struct gs_supervisor *supervisor, const struct gs_crc32c *cr
 
 // The next request of a monitor, as it is now: true if it is whole.
 static bool take(const struct gs_supervisor *supervisor, const struct gs_crc32c *crc32c,
-		 uint32_t monitor, union message *ret)
+		 uint32_t monitor, union gs_request_message *ret)
 {
 	uint64_t *words = ret->words;
 	uint64_t sequence = supervisor->slots[monitor].last + 1;
@@ -389,7 +380,7 @@ static bool look(struct gs_supervisor *supervisor, const struct gs_crc32c *crc32
 		return false;
 	}
 
-	union message message = {};
+	union gs_request_message message = {};
 
 	gs_order();
 	if (take(supervisor, crc32c, monitor, &message)) {

@@ -116,6 +116,15 @@ struct gs_param_request {
 	uint64_t value;
 };
 
+/** Room for a request of any kind: as much is filled in as its size says. */
+union gs_request_message {
+	uint64_t words[GS_REQUEST_SIZE / 8];
+	struct gs_request head;
+	struct gs_read_request read;
+	struct gs_run_request run;
+	struct gs_param_request param;
+};
+
 /** Each answer begins with this. */
 struct gs_answer {
 	/** Number of the request. Written last. */

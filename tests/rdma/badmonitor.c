@@ -103,8 +103,8 @@ static void put(struct monitor *monitor, uint64_t offset, const void *bytes, siz
 	bad_must(monitor->fabric->write(monitor->link, offset, bytes, size));
 }
 
-void bad_put_message(struct monitor *monitor, uint64_t place, const union message *message,
-		     size_t size)
+void bad_put_message(struct monitor *monitor, uint64_t place,
+		     const union gs_request_message *message, size_t size)
 {
 	uint64_t offset = mailbox_request_offset(monitor->header, monitor->index, place);
 
@@ -153,7 +153,7 @@ static void noise(struct monitor *monitor)
 {
 	uint64_t share = slot_share(monitor), begin = monitor->header->requests.offset;
 	uint64_t before = bad_state_of(monitor).ignored;
-	union message message;
+	union gs_request_message message;
 	uint8_t bytes[16384];
 
 	if (share > sizeof(bytes))
@@ -190,7 +190,7 @@ static void lies(struct monitor *monitor)
 	};
 	static const struct {
 		const char *what;
-		union message message;
+		union gs_request_message message;
 		uint32_t size, status;
 		// Written over what a right one would have.
 		uint32_t lying_size, crc_mask, monitor_mask;
@@ -274,7 +274,7 @@ static void lies(struct monitor *monitor)
 
 	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
 		uint64_t next = bad_state_of(monitor).last + 1;
-		union message message = lies[i].message;
+		union gs_request_message message = lies[i].message;
 
 		message.head.nonce = MARK;
 		mailbox_seal_request(monitor->header, &message.head, lies[i].size,
@@ -412,7 +412,7 @@ static void killed_after(void (*what)(struct monitor *monitor))
 static void half_a_request(struct monitor *monitor)
 {
 	uint64_t next = bad_state_of(monitor).last + 1;
-	union message message = { .head.kind = GS_REQUEST_PING };
+	union gs_request_message message = { .head.kind = GS_REQUEST_PING };
 	uint64_t word;
 
 	mailbox_seal_request(monitor->header, &message.head, sizeof(message.head), monitor->index,
@@ -428,7 +428,7 @@ static void a_large_request(struct monitor *monitor)
 
 	// All that may be under way, and as large as the window.
 	for (uint64_t i = 0; i < GS_REQUEST_DEPTH; i++) {
-		union message message = {
+		union gs_request_message message = {
 			.read = { .request.kind = GS_REQUEST_READ,
 				  .length = UINT64_MAX,
 				  .flags = GS_READ_F_VERIFY },

@@ -10,14 +10,6 @@
 // What is nowhere in the mailbox by itself.
 #define MARK UINT64_C(0x6261646d6f6e2121)
 
-union message {
-	uint64_t words[GS_REQUEST_SIZE / 8];
-	struct gs_request head;
-	struct gs_read_request read;
-	struct gs_run_request run;
-	struct gs_param_request param;
-};
-
 // A session, and a way around what it allows.
 struct monitor {
 	struct grass_session *session;
@@ -40,8 +32,8 @@ void bad_is_heard(struct monitor *monitor);
 struct gs_monitor_state bad_state_of(struct monitor *monitor);
 
 // A message into the place of request @place, its first word last.
-void bad_put_message(struct monitor *monitor, uint64_t place, const union message *message,
-		     size_t size);
+void bad_put_message(struct monitor *monitor, uint64_t place,
+		     const union gs_request_message *message, size_t size);
 // Wait until request @sequence is answered.
 struct gs_answer bad_answer_to(struct monitor *monitor, uint64_t sequence);
 void bad_must_be(const struct gs_answer *answer, uint32_t status, const char *what);

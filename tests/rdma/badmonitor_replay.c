@@ -49,11 +49,11 @@ static void is_value(struct monitor *monitor, uint32_t detector, uint32_t genera
 }
 
 static uint64_t set_raw(struct monitor *monitor, uint32_t detector, uint32_t generation,
-			uint64_t value, union message *ret)
+			uint64_t value, union gs_request_message *ret)
 {
 	uint64_t next = bad_state_of(monitor).last + 1;
 
-	*ret = (union message){
+	*ret = (union gs_request_message){
 		.param = { .request = { .kind = GS_REQUEST_PARAM, .nonce = MARK },
 			   .detector = detector,
 			   .generation = generation,
@@ -73,7 +73,7 @@ static uint64_t set_raw(struct monitor *monitor, uint32_t detector, uint32_t gen
 static void repeated_while_it_waits(struct monitor *monitor)
 {
 	uint64_t next = bad_state_of(monitor).last + 1, before, after;
-	union message message = { .run = { .request.kind = GS_REQUEST_RUN } };
+	union gs_request_message message = { .run = { .request.kind = GS_REQUEST_RUN } };
 
 	bad_must(mailbox_client_run(monitor->client, 0, 0, &before));
 	next++;
@@ -93,7 +93,7 @@ static void repeated_while_it_waits(struct monitor *monitor)
 static void of_another(struct monitor *monitor)
 {
 	uint64_t next = bad_state_of(monitor).last + 1;
-	union message message = {};
+	union gs_request_message message = {};
 
 	for (uint32_t other = 0; !message.head.sequence; other++) {
 		if (other == monitor->header->monitor_count)
@@ -104,7 +104,7 @@ static void of_another(struct monitor *monitor)
 					      &message, sizeof(message.head)));
 			if (message.head.sequence && message.head.kind == GS_REQUEST_PING)
 				break;
-			message = (union message){};
+			message = (union gs_request_message){};
 		}
 	}
 	// As it is, it has another number, and its CRC covers that.
@@ -126,7 +126,7 @@ void bad_replay(void)
 {
 	struct monitor monitor = bad_enter(&fabric_verbs_link);
 	uint32_t detector, generation;
-	union message recorded, later;
+	union gs_request_message recorded, later;
 	uint64_t value, number, ignored;
 
 	find_param(&monitor, &detector, &generation, &value);
