@@ -2,12 +2,6 @@
 # shellcheck shell=bash
 # The mailbox as a NIC sees it: exported as dma-buf, and asked from outside while the process that watches is stopped.
 
-# nic_number WORD: of what the program printed
-nic_number()
-{
-	sed -nE "s/^$1 ([0-9.]+) .*/\1/p" "$log"
-}
-
 # ask_from DEVICE NAME SECONDS: its copy engines play the NIC, for so long at most
 ask_from()
 {
@@ -18,16 +12,16 @@ ask_from()
 	status=$?
 	cat "$work/err" >>"$out/log.txt"
 	if [ "$engine" = cuda ] && [ "$1" = 0 ]; then
-		if [ -n "$(nic_number dma-buf)" ]; then
-			check "mailbox as dma-buf" ok "$(nic_number dma-buf) bytes, at $engine"
+		if [ -n "$(number_of dma-buf "$log")" ]; then
+			check "mailbox as dma-buf" ok "$(number_of dma-buf "$log") bytes, at $engine"
 		else
 			check "mailbox as dma-buf" FAIL "$(tail -n 1 "$work/err")"
 		fi
 	fi
-	asked=$(nic_number requests)
-	seconds=$(nic_number time)
+	asked=$(number_of requests "$log")
+	seconds=$(number_of time "$log")
 	if [ "$status" = 0 ] && is_number "$asked" && is_number "$seconds"; then
-		check "requests from $2" ok "$asked requests in $seconds s, none lost, done twice or torn; $(nic_number reread) answers seen before they were whole"
+		check "requests from $2" ok "$asked requests in $seconds s, none lost, done twice or torn; $(number_of reread "$log") answers seen before they were whole"
 		measure "requests from $2" "$(calc "$asked / $seconds")" "requests a second"
 	else
 		check "requests from $2" FAIL "exit status $status: $(tail -n 1 "$work/err") (more in $(basename "$log"))"

@@ -65,6 +65,12 @@ is_number()
 	[[ ${1:-} =~ ^-?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?$ ]]
 }
 
+# number_of WORD FILE: of what a program printed, lines "WORD NUMBER UNIT"
+number_of()
+{
+	sed -nE "s/^$1 ([0-9.e+]+) .*/\1/p" "$2"
+}
+
 # judge NAME VALUE UNIT at-most|at-least LIMIT WHAT: limits are those of GPUs; elsewhere the value is shown, and not
 # judged. WHAT says how the value came about.
 judge()
