@@ -109,7 +109,7 @@ fault_found()
 # The CPU comes back after some seconds, and the guest lives on.
 lockup()
 {
-	if [ ! -r "$kit/cache/kernels/$oldest-cloud/lab_fault.ko" ]; then
+	if [ ! -r "$kit/cache/kernels/$first-cloud/lab_fault.ko" ]; then
 		check "live hardlockup ($engine)" skip "this kit has no module that locks up a CPU"
 		return
 	fi
