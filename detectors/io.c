@@ -233,9 +233,8 @@ static void check_devices(s64 now)
 
 		if (!left--)
 			break;
-		if (!disk)
-			continue;
-		if (bdev_is_whole(bdev))
+		// Until 5.11 or so a device that nobody has open has no disk. Its error stays.
+		if (disk && bdev_is_whole(bdev))
 			check_device(disk, now);
 
 		u32 at = object_find(bdev, &first);
@@ -243,8 +242,8 @@ static void check_devices(s64 now)
 		if (at < OBJECTS_MAX && wb_failed(at, wb_err, first))
 			finding(errno_severity(errseq_error(wb_err)),
 				"writes to a block device failed: device=%s dev=%u:%u errno=%u",
-				disk->disk_name, MAJOR(bdev->bd_dev), MINOR(bdev->bd_dev),
-				errseq_error(wb_err));
+				disk ? disk->disk_name : "?", MAJOR(bdev->bd_dev),
+				MINOR(bdev->bd_dev), errseq_error(wb_err));
 	}
 }
 

@@ -76,10 +76,12 @@ def stuck(guest, watch):
     watch.forget()
 
 
-def failed_writes(guest, watch):
+def failed_writes(guest, watch, kernel):
+    # A device that nobody has open any more has no disk there, and so no name.
+    name = r"(loop2|\?)" if kernel == "5.10" else "loop2"
     guest.sh("dd if=/dev/zero of=/dev/loop2 bs=64k count=100 conv=fsync >/dev/null 2>&1; true")
     # EIO: the loop driver says nothing else.
-    print(watch.expect("event error : writes to a block device failed: device=loop2 dev=7:2 errno=5"))
+    print(watch.expect(f"event error : writes to a block device failed: device={name} dev=7:2 errno=5"))
 
 
 def errors(guest, watch):
@@ -116,7 +118,7 @@ def main():
         guest.sh(BUSY)
         watch.quiet("a guest that goes on", 2)
         stuck(guest, watch)
-        failed_writes(guest, watch)
+        failed_writes(guest, watch, args.kernel)
         errors(guest, watch)
         equal(args, guest)
         return 0
