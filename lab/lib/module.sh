@@ -63,6 +63,25 @@ module_modpost()
 	chmod 755 "$scripts/modpost"
 }
 
+# Fetch the packages of a release that the mirror has, and no suite lists any more; fails if they are none that are known.
+# No signature of Debian covers those: they are the ones of lab/lib/pool.sha256, or nothing.
+module_pool()
+{
+	local release=$1 to=$2 version sum path mirror
+
+	version=$(sed -nE "s|.*/linux-headers-${release//+/\\+}_(.*)_amd64\.deb$|\1|p" "$lab/lib/pool.sha256")
+	[ -n "$version" ] || return 1
+	mirror=$(kernel_mirror)
+	while read -r sum path; do
+		[[ $path == *"_${version}_"* ]] || continue
+		# Of headers that of the other flavour is not wanted.
+		[[ $path != */linux-headers-* || $path == *"-$release"_* || $path == *-common_* ]] || continue
+		progress "fetching ${path##*/}"
+		/usr/lib/apt/apt-helper "${apt_options[@]}" download-file "${mirror%/}/$path" "$to/${path##*/}" \
+			"SHA256:$sum" >&2 || return 1
+	done <"$lab/lib/pool.sha256"
+}
+
 # module_headers VERSION RELEASE: print the directory of the kernel's headers in the cache.
 module_headers()
 {
@@ -76,16 +95,23 @@ module_headers()
 		flock -w 900 "$lock" || die "another fetch of kernels has not ended in 15 minutes"
 	fi
 	if [ ! -d "$final" ]; then
-		suite=$(module_suite "$version" "linux-headers-$release") ||
-			die "linux-headers-$release: not on the mirror (any more), so no module for $version;" \
-				"a newer kernel may have them: remove $cache_root/kernels/$version-*"
-		kernel_apt "$suite"
-		mapfile -t packages < <(module_packages "linux-headers-$release")
 		rm -rf "$tmp"
 		mkdir -p "$tmp"
-		progress "fetching ${packages[*]}"
-		(cd "$tmp" && apt-get "${apt_options[@]}" download "${packages[@]}" >&2) ||
-			die "linux-headers-$release: cannot be fetched from the mirror"
+		if suite=$(module_suite "$version" "linux-headers-$release"); then
+			kernel_apt "$suite"
+			mapfile -t packages < <(module_packages "linux-headers-$release")
+			progress "fetching ${packages[*]}"
+			(cd "$tmp" && apt-get "${apt_options[@]}" download "${packages[@]}" >&2) ||
+				die "linux-headers-$release: cannot be fetched from the mirror"
+		else
+			# Backports are built with the libc of what they are for.
+			suite=$(kernel_suites "$version")
+			suite=${suite%% *}
+			kernel_update "${suite%-backports}"
+			module_pool "$release" "$tmp" ||
+				die "linux-headers-$release: not on the mirror (any more), so no module for $version;" \
+					"a newer kernel may have them: remove $cache_root/kernels/$version-*"
+		fi
 		for deb in "$tmp"/*.deb; do
 			dpkg -x "$deb" "$tmp"
 			rm "$deb"
