@@ -357,7 +357,7 @@ def check_equal(guest, held):
 
 
 def check_faults(args, guest):
-    watch = Watch(args, guest, "-p", "pressure.cpu_some_percent=30", "-p", "pressure.swap_pages_per_s=500", "cpu",
+    watch = Watch(args, guest, "-p", "pressure.cpu_some_percent=30", "-p", "pressure.swap_pages_per_s=100", "cpu",
                   "pressure")
     try:
         watch.quiet(5)
