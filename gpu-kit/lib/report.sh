@@ -132,7 +132,7 @@ write_markdown()
 		The last run of the kit (docs/gpu.md) on a host with a GPU; gpu-kit/run writes this page as results.md.
 		Limits were measured in the same run. Absolute times are this host's.
 
-		    gpu-kit/make -o gpu-kit.tar.gz build
+		    gpu-kit/make -o gpu-kit.tar.gz --kernels "$(cat "$kit/kernels")" build
 		    tar xzf gpu-kit.tar.gz && gpu-kit/run -o results       # there, as root; it took $SECONDS s
 
 		${gpu_line:-no GPU}; $date; commit $(cat "$kit/version"); engine $engine.
