@@ -2,28 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each trick of the lab's rootkit is found and named, is seen to work inside, and its findings end with it.
 
-    attacks.py KERNEL --gpusentinel PATH --detectors DIR [--lab PATH]
+    attacks.py KERNEL --gpusentinel PATH --detectors DIR
 
 A guest is booted, and the detectors of attacks watch it. First it does what is allowed and looks much the same: tracing and
 probing by root, modules that come and go, and all legal changes of credentials. None of that may raise an error. Then
 lab/rootkit plays one trick after the other.
 """
 
-import argparse
-import json
-import os
-import pathlib
 import re
-import signal
-import subprocess
 import sys
 import threading
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
+from watched import PATIENCE, Failed, Run, run_test
+
 PERIOD_MS = 250
-# Seconds until a finding opens or closes, on a machine that is busy.
-PATIENCE = 60
 SEVERE = ("error", "critical")
 DETECTORS = ("hooks", "creds", "integrity", "hidden")
 
@@ -104,26 +97,10 @@ OFFERED = {
 }
 
 
-class Failed(Exception):
-    """Something is not as it should be."""
-
-
-def command(*argv, timeout=300):
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
-                          timeout=timeout, check=False)
-    if done.returncode != 0:
-        raise Failed(f"{' '.join(map(str, argv[:5]))}: exit status {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
-
-
-class Watch:
+class Watch(Run):
     """The detectors, watching."""
 
-    def __init__(self, args, guest, detectors):
-        self.process = subprocess.Popen(
-            [args.gpusentinel, "-t", f"qemu:{guest}", "-e", "cpu", "run", "--json", "--rows", "--period",
-             str(PERIOD_MS), *detectors],
-            stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    def __init__(self, args, guest):
         self.changed = threading.Condition()
         # Findings that were told, those of them that last, and the last row of each table.
         self.told = []
@@ -131,27 +108,28 @@ class Watch:
         self.rows = {}
         self.tasks = 0
         self.runs = {}
-        threading.Thread(target=self.read, daemon=True).start()
+        super().__init__(args.gpusentinel, guest, "--rows", "--period", str(PERIOD_MS),
+                         *(f"{args.detectors}/{name}.so" for name in DETECTORS))
 
-    def read(self):
-        for line in self.process.stdout:
-            record = json.loads(line)
-            with self.changed:
-                self.runs[record["detector"]] = record["run"]
-                if record["kind"] == "row":
-                    values = record["values"]
-                    if record["detector"] == "hooks" and "table" in values:
-                        self.rows[values["table"], values["module"]] = values
-                    elif record["detector"] == "creds":
-                        self.tasks = values["tasks"]
-                elif record["kind"] == "finding":
-                    self.told.append(record)
-                    key = record["detector"], record.get("alarm"), record.get("key")
-                    if record["state"] in ("open", "changed"):
-                        self.open[key] = record
-                    elif record["state"] == "closed":
-                        self.open.pop(key, None)
-                self.changed.notify_all()
+    def take(self, record):
+        if not record:
+            return
+        with self.changed:
+            self.runs[record["detector"]] = record["run"]
+            if record["kind"] == "row":
+                values = record["values"]
+                if record["detector"] == "hooks" and "table" in values:
+                    self.rows[values["table"], values["module"]] = values
+                elif record["detector"] == "creds":
+                    self.tasks = values["tasks"]
+            elif record["kind"] == "finding":
+                self.told.append(record)
+                key = record["detector"], record.get("alarm"), record.get("key")
+                if record["state"] in ("open", "changed"):
+                    self.open[key] = record
+                elif record["state"] == "closed":
+                    self.open.pop(key, None)
+            self.changed.notify_all()
 
     def until(self, what, condition):
         deadline = time.monotonic() + PATIENCE
@@ -187,25 +165,9 @@ class Watch:
         with self.changed:
             self.told = []
 
-    def end(self):
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
 
-
-class Guest:
-    def __init__(self, args):
-        self.name = f"attacks-{args.kernel.replace('.', '-')}-{os.getpid()}"
-        self.lab = args.lab
-        command(self.lab, "boot", self.name, "--kernel", args.kernel, "--procs", "20", "--timeout", "900")
-
-    def sh(self, text):
-        return command(self.lab, "sh", self.name, "--timeout", "200", text)
-
-    def rootkit(self, trick, pid=None):
-        command(self.lab, "fault", self.name, "rootkit", "--trick", trick, *(["--pid", str(pid)] if pid else []))
+def rootkit(guest, trick, pid=None):
+    guest.lab("fault", "rootkit", "--trick", trick, *(["--pid", str(pid)] if pid else []))
 
 
 def nothing_is_wrong(watch, what):
@@ -217,12 +179,12 @@ def nothing_is_wrong(watch, what):
 
 def play(guest, watch, pid, trick, findings, works):
     watch.forget()
-    guest.rootkit(trick, pid)
+    rootkit(guest, trick, pid)
     guest.sh(works.replace("{pid}", str(pid)))
     for detector, pattern in findings:
         pattern = pattern.replace("{pid}", str(pid))
         watch.until(f"{trick}: {detector}: {pattern}", lambda d=detector, p=pattern: watch.found(d, p))
-    guest.rootkit("heal")
+    rootkit(guest, "heal")
     watch.until(f"the end of {trick}", watch.mended)
 
 
@@ -234,7 +196,7 @@ def starts_a_program(guest, watch):
     guest.sh(f"cd /sys/module/lab_rootkit/parameters && echo {pid} >pid && echo cred >on && kill -USR1 {pid}")
     pattern = f"credentials that no call gives: pid={pid} .*uid=0 was_uid=1000 .*execs=[01] "
     watch.until("root that calls exec", lambda: watch.found("creds", pattern))
-    guest.rootkit("heal")
+    rootkit(guest, "heal")
     guest.sh(f"grep -q '^Name:.busybox' /proc/{pid}/status && kill -9 {pid}")
     watch.until("its end", watch.mended)
 
@@ -243,21 +205,21 @@ def offered_hooks(guest, watch):
     """Inventory while the module is known, findings when it hides."""
     watch.forget()
     for trick, (table, _, call) in OFFERED.items():
-        guest.rootkit(trick)
+        rootkit(guest, trick)
         if call:
             guest.sh(f"{call} >/dev/null; {called(trick)}")
         if trick != "timer":
             watch.until(f"a row of {table}", lambda t=table: (t, "lab_rootkit") in watch.rows)
     nothing_is_wrong(watch, "hooks of a module that is known")
-    guest.rootkit("hide-module")
+    rootkit(guest, "hide-module")
     for trick, (table, member, _) in OFFERED.items():
         pattern = HIDES.format(table, member)
         watch.until(f"{trick} of a hidden module", lambda p=pattern: watch.found("hooks", p))
-    guest.rootkit("heal")
+    rootkit(guest, "heal")
     watch.until("the end of all hooks", watch.mended)
 
 
-def check(args, guest, watch):
+def play_all(args, guest, watch):
     pid = guest.sh("victim").strip()
     watch.until("first runs", lambda: len(watch.runs) == len(DETECTORS))
     nothing_is_wrong(watch, "nothing happened")
@@ -268,8 +230,8 @@ def check(args, guest, watch):
     guest.sh(ALLOWED)
     nothing_is_wrong(watch, "what is allowed")
     # The lab's module is there from now on; it is no finding by itself.
-    guest.rootkit("notifier")
-    guest.rootkit("heal")
+    rootkit(guest, "notifier")
+    rootkit(guest, "heal")
     nothing_is_wrong(watch, "a module that does nothing")
     for trick, findings, works in TRICKS:
         play(guest, watch, pid, trick, findings, works)
@@ -282,34 +244,10 @@ def check(args, guest, watch):
     nothing_is_wrong(watch, "all is undone")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("kernel")
-    parser.add_argument("--gpusentinel", required=True)
-    parser.add_argument("--detectors", required=True, type=pathlib.Path)
-    parser.add_argument("--lab", default=str(HERE.parent.parent / "lab" / "guest"))
-    args = parser.parse_args()
-
-    module = subprocess.run([args.lab, "module", args.kernel, "cloud", "lab_rootkit"], stdout=subprocess.DEVNULL,
-                            stderr=subprocess.PIPE, text=True, check=False)
-    if module.returncode != 0:
-        print(module.stderr.strip())
-        return 77 if "not on the mirror" in module.stderr else 1
-    guest = watch = None
-    try:
-        guest = Guest(args)
-        watch = Watch(args, guest.name, [args.detectors / f"{name}.so" for name in DETECTORS])
-        check(args, guest, watch)
-        return 0
-    except Failed as error:
-        print(f"attacks {args.kernel}: {error}")
-        return 1
-    finally:
-        if watch:
-            watch.end()
-        if guest:
-            subprocess.run([args.lab, "stop", guest.name], stdout=subprocess.DEVNULL, check=False)
+def check(args, guest):
+    with Watch(args, guest) as watch:
+        play_all(args, guest, watch)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_test(check, "--detectors", module="lab_rootkit", boot=["--procs", "20"]))

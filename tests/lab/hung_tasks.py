@@ -9,11 +9,9 @@ with preemption off while a grace period of RCU waits for it. What the detector 
 /proc/PID/stack.
 """
 
-import argparse
 import sys
-import time
 
-from watched import Failed, Guest, Watch, rows
+from watched import Failed, Watch, rows, run_test
 
 LIMIT_MS = 500
 
@@ -42,8 +40,7 @@ def stack_equal(guest, finding, pid):
 
 
 def frozen(args, guest):
-    watch = Watch(args.gpusentinel, guest, f"{args.detectors}/hung_task.so", "-p", f"hung_task.limit_ms={LIMIT_MS}")
-    try:
+    with Watch(args.gpusentinel, guest, f"{args.detectors}/hung_task.so", "-p", f"hung_task.limit_ms={LIMIT_MS}") as watch:
         watch.quiet("a healthy guest", 1)
         guest.sh(BUSY)
         watch.quiet("a busy guest", 1)
@@ -60,8 +57,6 @@ def frozen(args, guest):
         watch.forget()
         watch.quiet("a task that hangs on", 2)
         deadlock(guest, watch)
-    finally:
-        watch.end()
 
 
 def deadlock(guest, watch):
@@ -77,8 +72,7 @@ def deadlock(guest, watch):
 
 
 def stalled(args, guest):
-    watch = Watch(args.gpusentinel, guest, f"{args.detectors}/rcu_stall.so", "-p", f"rcu_stall.limit_ms={LIMIT_MS}")
-    try:
+    with Watch(args.gpusentinel, guest, f"{args.detectors}/rcu_stall.so", "-p", f"rcu_stall.limit_ms={LIMIT_MS}") as watch:
         guest.sh(BUSY)
         watch.quiet("a busy guest", 1)
         guest.lab("fault", "rcu-spin", "--cpu", "1", "--for", "5")
@@ -92,8 +86,6 @@ def stalled(args, guest):
         watch.expect(r"^open warning rcu_stall: grace period waits for a reader: .*comm=lab-rcu-sleep state=S, "
                      r"stack=\S+ \[lab_fault\] < fault_rcu_sleep\+")
         watch.expect(r"^closed warning rcu_stall: .*comm=lab-rcu-sleep ")
-    finally:
-        watch.end()
 
 
 def rows_of_hung(args, guest):
@@ -103,28 +95,11 @@ def rows_of_hung(args, guest):
         raise Failed(f"tasks that hang at first sight: {got}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("kernel")
-    parser.add_argument("--gpusentinel", required=True)
-    parser.add_argument("--detectors", required=True)
-    args = parser.parse_args()
-    begin = time.monotonic()
-    guest = None
-    try:
-        guest = Guest("hung-tasks", args.kernel)
-        rows_of_hung(args, guest)
-        frozen(args, guest)
-        stalled(args, guest)
-        print(f"hung_tasks {args.kernel}: ok in {time.monotonic() - begin:.0f} s")
-        return 0
-    except Failed as error:
-        print(f"hung_tasks {args.kernel}: {error}")
-        return 1
-    finally:
-        if guest:
-            guest.stop()
+def check(args, guest):
+    rows_of_hung(args, guest)
+    frozen(args, guest)
+    stalled(args, guest)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_test(check, "--detectors", module="lab_fault"))

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The integrity detector says nothing of a kernel that patches itself, and names what others change.
 
-    integrity.py KERNEL --gpusentinel PATH --detector PATH --poke PATH [--long] [--lab PATH]
+    integrity.py KERNEL --gpusentinel PATH --detector PATH --poke PATH [--long]
 
 A guest is booted with one of its two CPUs. While the detector watches, the guest does all that makes a kernel change
 its own code: it brings up and takes down the other CPU, flips static keys, turns on tracers, kprobes and trace
@@ -11,23 +11,14 @@ system-call table, interrupt table and of a module are changed from outside: eac
 must be told as gone once the byte is back. --long does it all several times.
 """
 
-import argparse
-import json
-import os
-import pathlib
-import queue
 import re
-import signal
-import subprocess
 import sys
-import threading
 
-HERE = pathlib.Path(__file__).resolve().parent
+from watched import Failed, Records, command, run_test
+
 PERIOD_MS = 100
 # Runs until a difference is told, and some to spare.
 RUNS = 8
-# Seconds until so many runs must have been made, on a machine that is busy.
-PATIENCE = 60
 
 BUSY = r"""
 cd /sys/kernel/tracing 2>/dev/null && [ -e current_tracer ] ||
@@ -76,46 +67,18 @@ insmod /modules/loop.ko
 """
 
 
-class Failed(Exception):
-    """Something is not as it should be."""
-
-
-def command(*argv, timeout=300):
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
-                          timeout=timeout, check=False)
-    if done.returncode != 0:
-        raise Failed(f"{' '.join(map(str, argv[:4]))}: exit status {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
-
-
-class Watch:
+class Watch(Records):
     """The detector, watching; its findings and the number of its runs as they come."""
 
     def __init__(self, args, guest):
-        self.process = subprocess.Popen(
-            [args.gpusentinel, "-t", f"qemu:{guest}", "-e", "cpu", "run", "--json", "--rows", "--period",
-             str(PERIOD_MS), args.detector],
-            stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
-        self.lines = queue.Queue()
         self.findings = []
         self.row = None
-        threading.Thread(target=self.read, daemon=True).start()
-
-    def read(self):
-        for line in self.process.stdout:
-            self.lines.put(line)
-        self.lines.put(None)
+        super().__init__(args.gpusentinel, guest, "--rows", "--period", str(PERIOD_MS), args.detector)
 
     def runs(self, count=RUNS):
         """Wait for so many more runs; a row ends each."""
         while count:
-            try:
-                line = self.lines.get(timeout=PATIENCE)
-            except queue.Empty:
-                raise Failed(f"the detector has not run for {PATIENCE} s") from None
-            if line is None:
-                raise Failed("gpusentinel has ended")
-            record = json.loads(line)
+            record = self.next()
             if record["kind"] == "row":
                 self.row = record["values"]
                 count -= 1
@@ -124,62 +87,45 @@ class Watch:
 
     def skip(self):
         """All runs that were made so far, and those that follow."""
-        self.runs(self.lines.qsize() + RUNS)
+        self.runs(self.records.qsize() + RUNS)
 
-    def take(self):
+    def told(self):
         findings, self.findings = self.findings, []
         return findings
 
-    def end(self):
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+
+def poke(args, guest, *argv):
+    return command(args.poke, f"qemu:{guest.name}", guest.ram, *argv).strip()
 
 
-class Guest:
-    def __init__(self, args):
-        self.name = f"integrity-{args.kernel.replace('.', '-')}-{os.getpid()}"
-        self.lab = args.lab
-        self.args = args
-        self.ram = pathlib.Path(os.environ.get("GPUSENTINEL_LAB_RAM", "/dev/shm"), f"gpusentinel-lab-{self.name}.ram")
-        command(self.lab, "boot", self.name, "--kernel", args.kernel, "--append", "maxcpus=1", "--timeout", "1200")
-
-    def sh(self, text):
-        return command(self.lab, "sh", self.name, "--timeout", "250", text)
-
-    def poke(self, *argv):
-        return command(self.args.poke, f"qemu:{self.name}", self.ram, *argv).strip()
-
-    def symbols(self):
-        """Of text, by name: address, distance to the next symbol, module."""
-        found, last = {}, None
-        for line in sorted(self.sh("grep -i ' t ' /proc/kallsyms").splitlines()):
-            word = line.split()
-            address = int(word[0], 16)
-            if last and last[0] in found:
-                found[last[0]] = (last[1], address - last[1], last[2])
-            last = word[2], address, word[3] if len(word) > 3 else ""
-            if word[2] not in found:
-                found[word[2]] = (address, 0, last[2])
-        return found
+def text_symbols(guest):
+    """Of text, by name: address, distance to the next symbol, module."""
+    found, last = {}, None
+    for line in sorted(guest.sh("grep -i ' t ' /proc/kallsyms").splitlines()):
+        word = line.split()
+        address = int(word[0], 16)
+        if last and last[0] in found:
+            found[last[0]] = (last[1], address - last[1], last[2])
+        last = word[2], address, word[3] if len(word) > 3 else ""
+        if word[2] not in found:
+            found[word[2]] = (address, 0, last[2])
+    return found
 
 
 def quiet(watch, what):
     watch.skip()
-    findings = watch.take()
+    findings = watch.told()
     if findings:
         raise Failed(f"{what}: " + "; ".join(findings[:10]))
 
 
-def changes(guest):
+def changes(args, guest):
     """What is written where, and the finding that must name it."""
-    symbols = guest.symbols()
+    symbols = text_symbols(guest)
     name, (address, size, module) = max(((n, s) for n, s in symbols.items() if s[2] == "[loop]"),
                                         key=lambda item: item[1][1] if item[1][1] < 4096 else 0)
     middle = size // 2
-    branch, branch_name = guest.poke("--static-branch").split()
+    branch, branch_name = poke(args, guest, "--static-branch").split()
     handler = symbols["vfs_write"][0] & 0xffff
     target = symbols["vfs_read"][0].to_bytes(8, "little").hex()
     return [
@@ -197,27 +143,27 @@ def changes(guest):
     ]
 
 
-def attack(guest, watch):
-    wanted = changes(guest)
-    command(guest.lab, "freeze", guest.name)
-    was = [(where, guest.poke(where, bytes_)) for where, bytes_, _ in wanted]
+def attack(args, guest, watch):
+    wanted = changes(args, guest)
+    guest.lab("freeze")
+    was = [(where, poke(args, guest, where, bytes_)) for where, bytes_, _ in wanted]
     watch.skip()
-    findings = watch.take()
+    findings = watch.told()
     for _, _, pattern in wanted:
         if sum(bool(re.fullmatch("critical " + pattern, line)) for line in findings) != 1:
             raise Failed(f"not found, or not once: {pattern}; found: " + "; ".join(findings))
     if len(findings) != len(wanted):
         raise Failed("more was found: " + "; ".join(findings))
     for where, bytes_ in was:
-        guest.poke(where, bytes_)
+        poke(args, guest, where, bytes_)
     watch.skip()
-    findings = watch.take()
+    findings = watch.told()
     if len(findings) != len(wanted) or not all(line.startswith("info as it was again: ") for line in findings):
         raise Failed("after it was undone: " + "; ".join(findings))
-    command(guest.lab, "thaw", guest.name)
+    guest.lab("thaw")
 
 
-def check(args, guest, watch):
+def patched_and_attacked(args, guest, watch):
     rounds = 3 if args.long else 1
     watch.runs()
     quiet(watch, "nothing happened")
@@ -232,37 +178,16 @@ def check(args, guest, watch):
     for number in range(rounds):
         guest.sh(busy)
         quiet(watch, f"round {number + 1} of patching")
-    attack(guest, watch)
+    attack(args, guest, watch)
     guest.sh("true")
     quiet(watch, "thawed")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("kernel")
-    parser.add_argument("--gpusentinel", required=True)
-    parser.add_argument("--detector", required=True)
-    parser.add_argument("--poke", required=True)
-    parser.add_argument("--lab", default=str(HERE.parent.parent / "lab" / "guest"))
-    parser.add_argument("--long", action="store_true")
-    args = parser.parse_args()
-
-    guest = watch = None
-    try:
-        guest = Guest(args)
-        watch = Watch(args, guest.name)
-        check(args, guest, watch)
-        print(f"integrity {args.kernel}: {watch.row}")
-        return 0
-    except Failed as error:
-        print(f"integrity {args.kernel}: {error}")
-        return 1
-    finally:
-        if watch:
-            watch.end()
-        if guest:
-            subprocess.run([args.lab, "stop", guest.name], stdout=subprocess.DEVNULL, check=False)
+def check(args, guest):
+    with Watch(args, guest) as watch:
+        patched_and_attacked(args, guest, watch)
+        print(watch.row)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_test(check, "--detector", "--poke", flags=["--long"], boot=["--append", "maxcpus=1"]))

@@ -8,10 +8,9 @@ What breaks is real: a loop device on a file of a frozen file system has request
 file that there is no space for fails to write. Rows equal /sys/block/*/stat and /proc/mounts.
 """
 
-import argparse
 import sys
 
-from watched import Failed, Guest, Watch, rows
+from watched import Failed, Watch, rows, run_test
 
 # loop1 is a file on the file system of loop0; there is no space for all of loop2.
 SETUP = """
@@ -97,40 +96,21 @@ def errors(guest, watch):
     watch.forget()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("kernel")
-    parser.add_argument("--gpusentinel", required=True)
-    parser.add_argument("--detector", required=True)
-    args = parser.parse_args()
-
-    guest = watch = None
-    try:
-        guest = Guest("io", args.kernel)
-        guest.sh(SETUP)
-        equal(args, guest)
-        watch = Watch(args.gpusentinel, guest, args.detector, "-p", "io.limit_ms=1500", "-p", "io.frozen_ms=2000")
+def check(args, guest):
+    guest.sh(SETUP)
+    equal(args, guest)
+    with Watch(args.gpusentinel, guest, args.detector, "-p", "io.limit_ms=1500", "-p", "io.frozen_ms=2000") as watch:
         guest.sh(BUSY)
         watch.quiet("a guest that reads and writes", 3)
-        guest.lab("freeze")
-        watch.quiet("a guest that stands still", 3)
-        guest.lab("thaw")
+        with guest.frozen():
+            watch.quiet("a guest that stands still", 3)
         guest.sh(BUSY)
         watch.quiet("a guest that goes on", 2)
         stuck(guest, watch)
         failed_writes(guest, watch, args.kernel)
         errors(guest, watch)
-        equal(args, guest)
-        return 0
-    except Failed as error:
-        print(f"io {args.kernel}: {error}")
-        return 1
-    finally:
-        if watch:
-            watch.end()
-        if guest:
-            guest.stop()
+    equal(args, guest)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_test(check, "--detector"))

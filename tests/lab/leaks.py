@@ -7,12 +7,11 @@
 Its rows equal /proc/slabinfo, /proc/buddyinfo and /proc/vmallocinfo.
 """
 
-import argparse
 import collections
 import re
 import sys
 
-from watched import LAB, Failed, Guest, Watch, command, rows
+from watched import Failed, Watch, rows, run_test
 
 # What the program `leak` takes in MiB a second, for some seconds, and what must be found.
 LEAKS = [
@@ -127,43 +126,19 @@ def swap(guest, watch):
     watch.expect("closed warning swap: ")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("kernel")
-    parser.add_argument("--gpusentinel", required=True)
-    parser.add_argument("--detector", required=True)
-    parser.add_argument("--leak", required=True)
-    args = parser.parse_args()
-
-    guest = watch = None
-    try:
-        command(LAB, "module", args.kernel)
-    except Failed as error:
-        print(error)
-        return 77 if "not on the mirror" in str(error) else 1
-    try:
-        guest = Guest("leaks", args.kernel)
-        guest.put(args.leak, "/tmp/leak")
-        equal_slabinfo(args, guest)
-        equal_buddyinfo(args, guest)
-        equal_vmallocinfo(args, guest)
-        watch = Watch(args.gpusentinel, guest, args.detector, "-p", "leaks.fragmented_percent=75")
+def check(args, guest):
+    guest.put(args.leak, "/tmp/leak")
+    equal_slabinfo(args, guest)
+    equal_buddyinfo(args, guest)
+    equal_vmallocinfo(args, guest)
+    with Watch(args.gpusentinel, guest, args.detector, "-p", "leaks.fragmented_percent=75") as watch:
         guest.sh("for i in $(seq 200); do cat /proc/slabinfo >/dev/null; done")
         watch.quiet("a healthy guest", 8)
         leaks(guest, watch)
         kernel_leaks(guest, watch)
         fragmentation(args, guest, watch)
         swap(guest, watch)
-        return 0
-    except Failed as error:
-        print(f"leaks {args.kernel}: {error}")
-        return 1
-    finally:
-        if watch:
-            watch.end()
-        if guest:
-            guest.stop()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_test(check, "--detector", "--leak", module="lab_fault"))

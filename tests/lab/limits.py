@@ -8,11 +8,10 @@ Processes fork until there are 1000, and threads, files, inodes and descriptors 
 detectors show is compared with /proc.
 """
 
-import argparse
 import re
 import sys
 
-from watched import Failed, Guest, Watch, rows
+from watched import Failed, Watch, rows, run_test
 
 BUSY = """
 for i in $(seq 100); do /bin/true; done
@@ -62,8 +61,7 @@ def equal_tasks(args, guest):
 
 
 def run_out_of_files(args, guest):
-    watch = Watch(args.gpusentinel, guest, f"{args.detectors}/files.so")
-    try:
+    with Watch(args.gpusentinel, guest, f"{args.detectors}/files.so") as watch:
         guest.sh(BUSY)
         watch.quiet("a healthy guest", 2)
         guest.lab("fault", "inodes", "--count", "200")
@@ -79,14 +77,11 @@ def run_out_of_files(args, guest):
                      r"most by pid=\d+ comm=fd-hog files=\d+")
         guest.lab("fault", "heal")
         watch.expect(r"^closed critical files: ")
-    finally:
-        watch.end()
 
 
 def run_out_of_tasks(args, guest):
-    watch = Watch(args.gpusentinel, guest, f"{args.detectors}/tasks.so", "-p", "tasks.growth_per_s=20",
-                  "-p", "tasks.growth_tasks=300")
-    try:
+    with Watch(args.gpusentinel, guest, f"{args.detectors}/tasks.so", "-p", "tasks.growth_per_s=20",
+               "-p", "tasks.growth_tasks=300") as watch:
         guest.sh(BUSY)
         watch.quiet("a healthy guest", 2)
         guest.lab("fault", "forkbomb", "--count", "1000")
@@ -105,32 +100,14 @@ def run_out_of_tasks(args, guest):
                 pass
             watch.expect(rf"^(open|changed) critical limit: {what} run out: used=\d+ of most=\d+ percent=\d+; .*comm2=\S+")
             watch.expect(rf"^closed critical limit: {what} ")
-    finally:
-        watch.end()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("kernel")
-    parser.add_argument("--gpusentinel", required=True)
-    parser.add_argument("--detectors", required=True)
-    args = parser.parse_args()
-    guest = None
-    try:
-        guest = Guest("limits", args.kernel)
-        equal_files(args, guest)
-        equal_tasks(args, guest)
-        run_out_of_files(args, guest)
-        run_out_of_tasks(args, guest)
-        print(f"limits {args.kernel}: ok")
-        return 0
-    except Failed as error:
-        print(f"limits {args.kernel}: {error}")
-        return 1
-    finally:
-        if guest:
-            guest.stop()
+def check(args, guest):
+    equal_files(args, guest)
+    equal_tasks(args, guest)
+    run_out_of_files(args, guest)
+    run_out_of_tasks(args, guest)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_test(check, "--detectors"))

@@ -5,11 +5,10 @@
     log_rules.py KERNEL --gpusentinel PATH --detector PATH
 """
 
-import argparse
 import sys
 import tempfile
 
-from watched import Failed, Guest, Watch, command
+from watched import Failed, Watch, command, run_test
 
 # What a program says through /dev/kmsg is not the kernel's word, but may be of a rule of one's own.
 OWN_RULES = "Marker warning ^lab: (one|two) marker$\n"
@@ -29,7 +28,7 @@ def events(watch, word):
     return [finding for finding in watch.findings if word in finding]
 
 
-def check(args, guest, watch, own):
+def shipped_and_own(args, guest, watch, own):
     # A healthy boot says nothing that is an error.
     watch.quiet("a healthy boot", 3, allowed="^event (info|warning) ")
     guest.sh(FILESYSTEM)
@@ -57,33 +56,14 @@ def check(args, guest, watch, own):
         raise Failed("without rules, the detector's own must be left, and no others")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("kernel")
-    parser.add_argument("--gpusentinel", required=True)
-    parser.add_argument("--detector", required=True)
-    args = parser.parse_args()
-
-    guest = None
-    watches = []
-    try:
-        guest = Guest("log", args.kernel)
-        with tempfile.NamedTemporaryFile("w") as rules:
-            rules.write(OWN_RULES)
-            rules.flush()
-            watches.append(Watch(args.gpusentinel, guest, args.detector))
-            watches.append(Watch(args.gpusentinel, guest, args.detector, "--rules", rules.name))
-            check(args, guest, *watches)
-        return 0
-    except Failed as error:
-        print(f"log rules {args.kernel}: {error}")
-        return 1
-    finally:
-        for watch in watches:
-            watch.end()
-        if guest:
-            guest.stop()
+def check(args, guest):
+    with tempfile.NamedTemporaryFile("w") as rules:
+        rules.write(OWN_RULES)
+        rules.flush()
+        with Watch(args.gpusentinel, guest, args.detector) as watch, \
+                Watch(args.gpusentinel, guest, args.detector, "--rules", rules.name) as own:
+            shipped_and_own(args, guest, watch, own)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_test(check, "--detector"))

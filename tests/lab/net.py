@@ -9,15 +9,13 @@ local ports run out, a card does not send. Rows equal
 /sys/class/net, /proc/net/netstat and /proc/net/softnet_stat.
 """
 
-import argparse
 import lzma
 import pathlib
-import subprocess
 import sys
 import tempfile
 import time
 
-from watched import LAB, Failed, Guest, Watch, command, rows
+from watched import LAB, Failed, Watch, command, rows, run_test
 
 # In the order in which they need each other; what a kernel has built in, or no longer has, is left out.
 DEVICES = ["dummy", "veth"]
@@ -144,44 +142,19 @@ def faults(args, guest, watch):
     watch.expect("closed warning ports: ")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("kernel")
-    parser.add_argument("--gpusentinel", required=True)
-    parser.add_argument("--detector", required=True)
-    parser.add_argument("--netload", required=True)
-    args = parser.parse_args()
-
-    guest = watch = None
-    try:
-        command(LAB, "module", args.kernel)
-    except Failed as error:
-        print(error)
-        return 77 if "not on the mirror" in str(error) else 1
-    try:
-        guest = Guest("net", args.kernel)
-        guest.put(args.netload, "/tmp/netload")
-        load_modules(guest, args.kernel, DEVICES)
-        guest.sh(SETUP)
-        equal(args, guest)
-        watch = Watch(args.gpusentinel, guest, args.detector)
+def check(args, guest):
+    guest.put(args.netload, "/tmp/netload")
+    load_modules(guest, args.kernel, DEVICES)
+    guest.sh(SETUP)
+    equal(args, guest)
+    with Watch(args.gpusentinel, guest, args.detector) as watch:
         guest.sh(BUSY)
         watch.quiet("a guest that uses its network", 3)
-        guest.lab("freeze")
-        watch.quiet("a guest that stands still", 3)
-        guest.lab("thaw")
+        with guest.frozen():
+            watch.quiet("a guest that stands still", 3)
         faults(args, guest, watch)
-        equal(args, guest)
-        return 0
-    except (Failed, subprocess.TimeoutExpired) as error:
-        print(f"net {args.kernel}: {error}")
-        return 1
-    finally:
-        if watch:
-            watch.end()
-        if guest:
-            guest.stop()
+    equal(args, guest)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_test(check, "--detector", "--netload", module="lab_fault"))

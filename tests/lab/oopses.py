@@ -8,12 +8,11 @@ Faults of a module of the lab: a write to a NULL pointer, BUG(), WARN(), and at 
 finding must have its reason, the task, the function that was hit, and the letters that /proc/sys/kernel/tainted stands for.
 """
 
-import argparse
 import re
 import sys
 import time
 
-from watched import Failed, Guest, Watch
+from watched import Failed, Watch, run_test
 
 # From the write that makes a fault to its finding, in seconds: the fault begins 0.3 s after it.
 SOON = 1.3
@@ -54,8 +53,7 @@ def oops(guest, watch, fault, reason, function, number):
 
 
 def check(args, guest):
-    watch = Watch(args.gpusentinel, guest, f"{args.detectors}/oops.so", f"{args.detectors}/panic.so")
-    try:
+    with Watch(args.gpusentinel, guest, f"{args.detectors}/oops.so", f"{args.detectors}/panic.so") as watch:
         # A newer kernel may have warned of something while it started.
         watch.quiet("a healthy guest", 2, r"^event info : the kernel has warned before")
         # Loads the module.
@@ -74,29 +72,7 @@ def check(args, guest):
         watch.poll(1)
         if sum("kernel panic: " in finding for finding in watch.findings) != 1:
             raise Failed(f"told more than once: {watch.findings}")
-    finally:
-        watch.end()
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("kernel")
-    parser.add_argument("--gpusentinel", required=True)
-    parser.add_argument("--detectors", required=True)
-    args = parser.parse_args()
-    guest = None
-    try:
-        guest = Guest("oopses", args.kernel)
-        check(args, guest)
-        print(f"oopses {args.kernel}: ok")
-        return 0
-    except Failed as error:
-        print(f"oopses {args.kernel}: {error}")
-        return 1
-    finally:
-        if guest:
-            guest.stop()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_test(check, "--detectors", module="lab_fault"))

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the detectors cpu, pressure and the inventories show equals what the guest itself shows.
 
-    views.py KERNEL --gpusentinel PATH --inside PATH [--lab PATH]
+    views.py KERNEL --gpusentinel PATH --inside PATH
 
 A guest is given sockets of all kinds, mounts, control groups, BPF objects and a disk with a partition. Its /proc is
 read, then it is frozen and looked at from outside: modules, sockets, mounts, bpf, devices and cgroups must be equal in
@@ -11,22 +11,17 @@ Then CPUs are kept busy, a task is starved, a group throttled, memory made short
 with who is to blame, and be told as over when it is.
 """
 
-import argparse
 import ipaddress
 import json
-import os
-import pathlib
 import queue
 import re
-import signal
-import subprocess
 import sys
-import threading
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
+from watched import Failed, Run, command, run_test
+
 DETECTORS = ("cpu", "pressure", "modules", "sockets", "mounts", "bpf", "devices", "cgroups")
-# Seconds for what must happen, on a machine that is busy.
+# Seconds for what must happen, on a machine that is busy: averages move slowly.
 PATIENCE = 90
 
 SETUP = r"""
@@ -93,65 +88,40 @@ echo 12M >/tmp/cgroup/s/memory.max
 """
 
 
-class Failed(Exception):
-    """Something is not as it should be."""
+def read(guest):
+    """/proc and others, by file."""
+    found, name = {}, None
+    for line in guest.sh(READ).splitlines():
+        if line.startswith("@"):
+            name = line[1:]
+            found[name] = []
+        else:
+            found[name].append(line)
+    return found
 
 
-def command(*argv, given=None, timeout=300):
-    done = subprocess.run([str(word) for word in argv], input=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=timeout, check=False)
-    if done.returncode != 0:
-        raise Failed(f"{' '.join(map(str, argv[:4]))}: exit status {done.returncode}: {done.stderr.decode().strip()}")
-    return done.stdout.decode()
+def rows_of(args, guest, *detectors):
+    """Rows of one run, by detector."""
+    found = {name: [] for name in detectors}
+    out = command(args.gpusentinel, "-t", f"qemu:{guest.name}", "-e", "cpu", "run", "--once", "--rows",
+                  "--json", *detectors)
+    for record in map(json.loads, out.splitlines()):
+        if record["kind"] == "row":
+            found[record["detector"]].append(record["values"])
+    return found
 
 
-class Guest:
-    def __init__(self, args):
-        self.name = f"views-{args.kernel.replace('.', '-')}-{os.getpid()}"
-        self.args = args
-        command(args.lab, "boot", self.name, "--kernel", args.kernel, "--procs", "20", "--timeout", "600")
-
-    def sh(self, text, given=None):
-        options = ["-i"] if given is not None else []
-        return command(self.args.lab, "sh", self.name, "--timeout", "120", *options, text, given=given)
-
-    def read(self):
-        """/proc and others, by file."""
-        found, name = {}, None
-        for line in self.sh(READ).splitlines():
-            if line.startswith("@"):
-                name = line[1:]
-                found[name] = []
-            else:
-                found[name].append(line)
-        return found
-
-    def rows(self, *detectors):
-        """Rows of one run, by detector."""
-        found = {name: [] for name in detectors}
-        out = command(self.args.gpusentinel, "-t", f"qemu:{self.name}", "-e", "cpu", "run", "--once", "--rows",
-                      "--json", *detectors)
-        for record in map(json.loads, out.splitlines()):
-            if record["kind"] == "row":
-                found[record["detector"]].append(record["values"])
-        return found
-
-
-class Watch:
+class Watch(Run):
     """Detectors that run; what they find comes as "state severity detector message"."""
 
-    def __init__(self, args, guest, *options):
-        self.process = subprocess.Popen(
-            [args.gpusentinel, "-t", f"qemu:{guest.name}", "-e", "cpu", "run", "--json", *options],
-            stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    def __init__(self, *words):
         self.lines = queue.Queue()
         self.findings = []
-        threading.Thread(target=self.read, daemon=True).start()
+        super().__init__(*words)
 
-    def read(self):
-        for record in map(json.loads, self.process.stdout):
-            if record["kind"] == "finding":
-                self.lines.put(f"{record['state']} {record['severity']} {record['detector']} {record['message']}")
+    def take(self, record):
+        if record and record["kind"] == "finding":
+            self.lines.put(f"{record['state']} {record['severity']} {record['detector']} {record['message']}")
 
     def wait(self, *patterns, seconds=PATIENCE):
         """Wait until each of the patterns was found."""
@@ -169,13 +139,6 @@ class Watch:
             raise Failed(f"a healthy guest, and yet: {self.lines.get(timeout=seconds)}")
         except queue.Empty:
             pass
-
-    def end(self):
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
 
 
 def same(what, ours, theirs):
@@ -340,12 +303,11 @@ def check_pressure(rows, before, after, slack):
             between(row["event"], int(vmstat[0][row["event"]]), row["total"], int(vmstat[1][row["event"]]))
 
 
-def check_equal(guest, held):
-    before = guest.read()
-    command(guest.args.lab, "freeze", guest.name)
-    rows = guest.rows(*DETECTORS)
-    command(guest.args.lab, "thaw", guest.name)
-    after = guest.read()
+def check_equal(args, guest, held):
+    before = read(guest)
+    with guest.frozen():
+        rows = rows_of(args, guest, *DETECTORS)
+    after = read(guest)
     check_modules(rows["modules"], before)
     check_sockets(rows["sockets"], before)
     check_mounts(rows["mounts"], before)
@@ -357,9 +319,8 @@ def check_equal(guest, held):
 
 
 def check_faults(args, guest):
-    watch = Watch(args, guest, "-p", "pressure.cpu_some_percent=30", "-p", "pressure.swap_pages_per_s=100", "cpu",
-                  "pressure")
-    try:
+    with Watch(args.gpusentinel, guest, "-p", "pressure.cpu_some_percent=30", "-p", "pressure.swap_pages_per_s=100", "cpu",
+               "pressure") as watch:
         watch.quiet(5)
         guest.sh(CPU_FAULT)
         watch.wait(r"open warning cpu .*CPU is saturated: cpu=1 .*comm=inside",
@@ -373,9 +334,9 @@ def check_faults(args, guest):
         watch.wait(r"open warning pressure .*tasks wait for memory: some_percent=\d\d ",
                    r"open warning pressure .*pages go to swap and back: ")
         # Now that there is some, once more: an update moves the average over 10 s by a fifth of the way.
-        before = guest.read()
-        rows = guest.rows("pressure")["pressure"]
-        check_pressure(rows, before, guest.read(), 10)
+        before = read(guest)
+        rows = rows_of(args, guest, "pressure")["pressure"]
+        check_pressure(rows, before, read(guest), 10)
         if max(row["avg10"] for row in rows if row.get("resource") == "memory") < 10:
             raise Failed(f"no pressure: {rows}")
         # The OOM killer may have been first.
@@ -384,36 +345,16 @@ def check_faults(args, guest):
         wrong = [line for line in watch.findings if not re.search(r" (warning|info) (cpu|pressure) ", line)]
         if wrong:
             raise Failed(f"also found: {wrong}")
-    finally:
-        watch.end()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("kernel")
-    parser.add_argument("--gpusentinel", required=True)
-    parser.add_argument("--inside", required=True, help="the program of views_inside.c")
-    parser.add_argument("--lab", default=str(HERE.parent.parent / "lab" / "guest"))
-    args = parser.parse_args()
-
-    guest = None
-    try:
-        guest = Guest(args)
-        guest.sh("cat >/tmp/inside && chmod 755 /tmp/inside", given=pathlib.Path(args.inside).read_bytes())
-        held = guest.sh(SETUP)
-        if "ready" not in held:
-            raise Failed(f"the guest is not set up: {held}")
-        check_equal(guest, held)
-        check_faults(args, guest)
-        print(f"views {args.kernel}: equal, and every fault found")
-        return 0
-    except Failed as error:
-        print(f"views {args.kernel}: {error}")
-        return 1
-    finally:
-        if guest:
-            subprocess.run([args.lab, "stop", guest.name], stdout=subprocess.DEVNULL, check=False)
+def check(args, guest):
+    guest.put(args.inside, "/tmp/inside")
+    held = guest.sh(SETUP)
+    if "ready" not in held:
+        raise Failed(f"the guest is not set up: {held}")
+    check_equal(args, guest, held)
+    check_faults(args, guest)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_test(check, "--inside", boot=["--procs", "20"]))
