@@ -165,33 +165,45 @@ static const char *status_text(uint32_t status)
 									  : "unknown reason";
 }
 
-// The answer, in client->answer.
-static struct gs_error *receive(struct mailbox_client *client, const struct gs_request *request)
+// The answer as it is now, in client->answer, of which @size bytes are expected. True: it is whole. Its words may be of
+// different moments, the number older or newer than what follows: the CRC tells, and it is read again.
+static struct gs_error *look(struct mailbox_client *client, const struct gs_request *request,
+			     uint32_t size, bool *whole_ret)
 {
 	struct gs_answer *answer = (struct gs_answer *)client->answer;
 	uint64_t offset = mailbox_answer_offset(client->header, client->monitor, request->sequence);
+	struct gs_error *err = mailbox_read(client->reader, offset, answer, size);
+	uint32_t says = answer->size;
+
+	if (!err && answer->sequence == request->sequence && says > size &&
+	    says <= client->answer_size) {
+		size = says;
+		err = mailbox_read(client->reader, offset, answer, size);
+	}
+	*whole_ret = !err && mailbox_check_answer(client->header, answer, size, client->monitor,
+						  request->sequence);
+	return err;
+}
+
+// The answer, in client->answer, of which @size bytes are expected.
+static struct gs_error *receive(struct mailbox_client *client, const struct gs_request *request,
+				uint32_t size)
+{
+	const struct gs_answer *answer = (const struct gs_answer *)client->answer;
 	uint64_t since = clock_ns(CLOCK_MONOTONIC);
 
 	for (;;) {
-		uint64_t first;
-		struct gs_error *err = mailbox_read(client->reader, offset, &first, sizeof(first));
+		bool whole;
+		struct gs_error *err = look(client, request, size, &whole);
 
-		// Separately: what was read along with the first word may be older than it.
-		if (!err && first == request->sequence)
-			err = mailbox_read(client->reader, offset, answer, sizeof(*answer));
-		if (!err && first == request->sequence && answer->size > sizeof(*answer) &&
-		    answer->size <= client->answer_size)
-			err = mailbox_read(client->reader, offset, answer, answer->size);
 		if (err)
 			return err;
-		if (first == request->sequence &&
-		    mailbox_check_answer(client->header, answer, client->answer_size,
-					 client->monitor, request->sequence))
+		if (whole)
 			break;
 		if (clock_ns(CLOCK_MONOTONIC) - since > client->timeout_ns)
 			return gs_error_create(
 				GS_ERROR_OTHER,
-				first == request->sequence
+				answer->sequence == request->sequence
 					? "the answer to request %" PRIu64 " is damaged"
 					: "the supervisor does not answer request %" PRIu64,
 				request->sequence);
@@ -214,7 +226,7 @@ static struct gs_error *ask(struct mailbox_client *client, struct gs_request *re
 	struct gs_error *err = send(client, request, size);
 
 	if (!err)
-		err = receive(client, request);
+		err = receive(client, request, answer_size);
 	if (err)
 		return err;
 	if (((struct gs_answer *)client->answer)->size != answer_size)
@@ -270,6 +282,22 @@ struct gs_error *mailbox_client_param(struct mailbox_client *client, uint32_t de
 		*value_ret = answer.value;
 	}
 	return err;
+}
+
+static uint64_t min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+// Bytes of the answer to a request to read.
+static uint32_t read_answer_size(const struct mailbox_client *client,
+				 const struct gs_read_request *request)
+{
+	uint64_t pages = (request->address % GS_READ_PAGE + request->length + GS_READ_PAGE - 1) /
+			 GS_READ_PAGE;
+
+	return (uint32_t)min(client->answer_size,
+			     sizeof(struct gs_read_answer) + pages * sizeof(struct gs_read_page));
 }
 
 // Bytes of a page of an answer, of which @at are behind it.
@@ -346,11 +374,6 @@ static struct gs_error *take_data(struct mailbox_client *client, uint64_t skip, 
 	return err;
 }
 
-static uint64_t min(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 struct gs_error *mailbox_client_read(struct mailbox_client *client, enum gs_read_space space,
 				     uint32_t flags, uint64_t address, uint64_t length,
 				     mailbox_page_fn *fn, void *arg)
@@ -389,7 +412,8 @@ struct gs_error *mailbox_client_read(struct mailbox_client *client, enum gs_read
 		}
 
 		const struct gs_read_request *request = &under_way[first];
-		struct gs_error *err = receive(client, &request->request);
+		struct gs_error *err =
+			receive(client, &request->request, read_answer_size(client, request));
 		const struct gs_read_answer *answer = (const struct gs_read_answer *)client->answer;
 		uint64_t skip = request->address % GS_READ_UNIT;
 

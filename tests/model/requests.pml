@@ -102,15 +102,22 @@ inline send(n)
 /* Up to DEPTH requests are under way; answers come in order. */
 proctype monitor()
 {
-	byte sent = 0, next = 1, resent = 0, first, second;
+	byte sent = 0, next = 1, resent = 0, first = 0, second = 0;
+	bool early = false;
 
 	do
 	:: sent < REQUESTS && sent + 1 - next < DEPTH ->
 		sent++;
 		send(sent)
-	:: next <= sent && answer_number[ENTRY(next)] == next ->
-		/* A separate read. */
+	/* One read takes the whole answer, its words in any order: the first one ahead of the number, or behind it. */
+	:: d_step { next <= sent && !early ->
 		first = answer_first[ENTRY(next)];
+		early = true }
+	:: next <= sent && answer_number[ENTRY(next)] == next ->
+		if
+		:: !early -> first = answer_first[ENTRY(next)]
+		:: early -> early = false
+		fi;
 		second = answer_second[ENTRY(next)];
 		if
 		:: BREAK == 3 || (first == next && second == next) ->
@@ -120,7 +127,9 @@ proctype monitor()
 			next++;
 			resent = 0
 		:: else
-		fi
+		fi;
+		/* Forgotten: states that differ by these alone are the same. */
+		d_step { first = 0; second = 0 }
 	/* Nothing for long. */
 	:: next <= sent && answer_number[ENTRY(next)] != next && resent < RESENDS ->
 		resent++;
