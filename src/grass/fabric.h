@@ -75,6 +75,14 @@ struct fabric_link_ops {
 	/** Read all pieces, which are under way together; in any order. @return GS_ERROR_OTHER if the other end is gone. */
 	struct gs_error *(*read)(struct fabric_link *link, const struct fabric_piece *pieces,
 				 size_t count);
+	/**
+	 * Begin to read: the bytes are there when a later read() or finish() has returned without an error. What @p pieces
+	 * points to may go, but the buffers stay until then, or until one of them has returned an error.
+	 */
+	struct gs_error *(*start)(struct fabric_link *link, const struct fabric_piece *pieces,
+				  size_t count);
+	/** Wait for all that has been started. */
+	struct gs_error *(*finish)(struct fabric_link *link);
 	/** As mailbox_write_fn (mailbox/client.h): arrives behind what was written before, ahead of what is read after. */
 	struct gs_error *(*write)(struct fabric_link *link, uint64_t offset, const void *buf,
 				  size_t size);

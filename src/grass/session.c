@@ -260,6 +260,21 @@ static struct gs_error *read_mailbox(void *arg, uint64_t offset, void *buf, size
 	return session->fabric->read(session->link, &piece, 1);
 }
 
+static struct gs_error *start_mailbox(void *arg, uint64_t offset, void *buf, size_t size)
+{
+	struct grass_session *session = arg;
+	const struct fabric_piece piece = { .offset = offset, .buf = buf, .size = size };
+
+	return session->fabric->start(session->link, &piece, 1);
+}
+
+static struct gs_error *finish_mailbox(void *arg)
+{
+	struct grass_session *session = arg;
+
+	return session->fabric->finish(session->link);
+}
+
 static struct gs_error *write_mailbox(void *arg, uint64_t offset, const void *buf, size_t size)
 {
 	struct grass_session *session = arg;
@@ -279,6 +294,7 @@ static struct gs_error *open_mailbox(struct grass_session *session,
 	err = mailbox_reader_create(read_mailbox, session, &session->reader);
 	if (err)
 		return err;
+	mailbox_reader_set_start(session->reader, start_mailbox, finish_mailbox);
 
 	const struct gs_mailbox_header *header = mailbox_reader_header(session->reader);
 

@@ -448,8 +448,8 @@ static struct gs_error *check_pieces(const struct fabric_link *link,
 	return NULL;
 }
 
-static struct gs_error *link_read(struct fabric_link *link, const struct fabric_piece *pieces,
-				  size_t count)
+static struct gs_error *link_start(struct fabric_link *link, const struct fabric_piece *pieces,
+				   size_t count)
 {
 	struct gs_error *err = check(link);
 	uint64_t total;
@@ -473,7 +473,22 @@ static struct gs_error *link_read(struct fabric_link *link, const struct fabric_
 			at += size;
 		}
 	}
+	return err;
+}
+
+static struct gs_error *link_finish(struct fabric_link *link)
+{
+	struct gs_error *err = check(link);
+
 	return err ? err : wait_room(link, 0);
+}
+
+static struct gs_error *link_read(struct fabric_link *link, const struct fabric_piece *pieces,
+				  size_t count)
+{
+	struct gs_error *err = link_start(link, pieces, count);
+
+	return err ? err : link_finish(link);
 }
 
 static struct gs_error *link_write(struct fabric_link *link, uint64_t offset, const void *buf,
@@ -516,6 +531,8 @@ const struct fabric_link_ops fabric_verbs_link = {
 	.connect = link_connect,
 	.close = link_close,
 	.read = link_read,
+	.start = link_start,
+	.finish = link_finish,
 	.write = link_write,
 	.size = link_size,
 	.set_timeout = link_set_timeout,

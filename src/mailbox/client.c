@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "mailbox/layout.h"
-#include "util/cleanup.h"
+#include "util/array.h"
 #include "util/clock.h"
 
 #define SECOND UINT64_C(1000000000)
@@ -19,7 +19,7 @@ enum {
 	// A page whose check stays wrong this often is damaged.
 	TRIES = 10,
 	// Bytes of zeros between others that are fetched with them.
-	GAP = 8 * GS_READ_PAGE,
+	GAP = 2 * GS_READ_PAGE,
 };
 
 struct mailbox_client {
@@ -300,6 +300,12 @@ static uint32_t read_answer_size(const struct mailbox_client *client,
 			     sizeof(struct gs_read_answer) + pages * sizeof(struct gs_read_page));
 }
 
+// It is not zeros, which need not be read.
+static bool has_data(const struct gs_read_page *page)
+{
+	return page->flags & GS_PAGE_VALID && !(page->flags & GS_PAGE_ZERO);
+}
+
 // Bytes of a page of an answer, of which @at are behind it.
 static uint64_t page_size(const struct gs_read_answer *answer, uint64_t at)
 {
@@ -308,9 +314,83 @@ static uint64_t page_size(const struct gs_read_answer *answer, uint64_t at)
 	return size < answer->length - at ? size : answer->length - at;
 }
 
-// The data of an answer, as it is now. Pages of zeros stay where they are; short stretches of them are no reason for another
-// read.
-static struct gs_error *fetch_data(struct mailbox_client *client,
+// A request to read, its answer, and the data, which are under way or here.
+struct fetched {
+	struct gs_read_request request;
+	uint64_t *answer;
+	uint8_t *data;
+};
+
+// A range that is being read: some requests wait for their answer, the data of one answer is on the way, and those before are
+// taken meanwhile.
+struct reading {
+	struct mailbox_client *client;
+	enum gs_read_space space;
+	uint32_t flags;
+	// What has not been asked for.
+	uint64_t address, left;
+	// Bytes of a request's part of the window. Request N has part N % CHUNKS, until its data have been taken.
+	uint64_t part;
+	uint64_t sent, answered, taken;
+	struct gs_read_request requests[CHUNKS];
+	struct fetched fetched[2];
+	mailbox_page_fn *fn;
+	void *arg;
+};
+
+static void reading_deinit(struct reading *reading)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(reading->fetched); i++) {
+		free(reading->fetched[i].answer);
+		free(reading->fetched[i].data);
+	}
+}
+
+static struct gs_error *reading_init(struct reading *reading)
+{
+	struct mailbox_client *client = reading->client;
+	// Begin and end are widened to whole units.
+	uint64_t size = min(reading->part, min(reading->left, reading->part) + 2 * GS_READ_UNIT);
+	size_t count = reading->left + reading->address % GS_READ_PAGE > reading->part ? 2 : 1;
+
+	for (size_t i = 0; i < count; i++) {
+		reading->fetched[i].answer = malloc(client->answer_size);
+		reading->fetched[i].data = malloc(size);
+		if (!reading->fetched[i].answer || !reading->fetched[i].data)
+			return &gs_enomem;
+	}
+	return NULL;
+}
+
+// As many requests as there is room for.
+static struct gs_error *send_requests(struct reading *reading)
+{
+	struct gs_error *err = NULL;
+
+	while (!err && reading->left && reading->sent - reading->taken < CHUNKS) {
+		uint64_t i = reading->sent % CHUNKS;
+		struct gs_read_request *request = &reading->requests[i];
+
+		*request = (struct gs_read_request){
+			.request.kind = GS_REQUEST_READ,
+			.address = reading->address,
+			.length =
+				min(reading->left, reading->part - reading->address % GS_READ_PAGE),
+			.window = i * reading->part,
+			.space = reading->space,
+			.flags = reading->flags,
+		};
+		err = send(reading->client, &request->request, sizeof(*request));
+		reading->address += request->length;
+		reading->left -= request->length;
+		reading->sent++;
+	}
+	return err;
+}
+
+// Begin to read the data of an answer, as they are now. Pages of zeros stay where they are; short stretches of them are no
+// reason for another read.
+static struct gs_error *start_data(struct mailbox_client *client,
 				   const struct gs_read_answer *answer, uint8_t *data)
 {
 	uint64_t begin = 0, end = 0, at = 0;
@@ -318,58 +398,109 @@ static struct gs_error *fetch_data(struct mailbox_client *client,
 
 	for (uint32_t i = 0; i < answer->page_count && !err; i++) {
 		uint64_t size = page_size(answer, at);
-		uint32_t flags = answer->pages[i].flags;
-		bool zero = !(flags & GS_PAGE_VALID) || flags & GS_PAGE_ZERO;
 
-		if (!zero && end > begin && at - end > GAP) {
-			err = mailbox_read(client->reader, answer->data + begin, data + begin,
-					   end - begin);
-			begin = end = at;
-		}
-		if (!zero && end == begin)
-			begin = at;
-		if (!zero)
+		if (has_data(&answer->pages[i])) {
+			if (end > begin && at - end > GAP) {
+				err = mailbox_start(client->reader, answer->data + begin,
+						    data + begin, end - begin);
+				end = begin;
+			}
+			if (end == begin)
+				begin = at;
 			end = at + size;
+		}
 		at += size;
 	}
 	if (!err && end > begin)
-		err = mailbox_read(client->reader, answer->data + begin, data + begin, end - begin);
+		err = mailbox_start(client->reader, answer->data + begin, data + begin,
+				    end - begin);
 	return err;
 }
 
-// The data of an answer, page by page, each until its check is right.
-static struct gs_error *take_data(struct mailbox_client *client, uint64_t skip, uint64_t wanted,
-				  mailbox_page_fn *fn, void *arg)
+// Wait for the next answer, behind which the data of the one before have come, and begin to read its data.
+static struct gs_error *fetch_next(struct reading *reading)
 {
+	struct mailbox_client *client = reading->client;
+	struct fetched *fetched = &reading->fetched[reading->answered % 2];
+	const struct gs_read_request *request = &reading->requests[reading->answered % CHUNKS];
+	struct gs_error *err =
+		receive(client, &request->request, read_answer_size(client, request));
 	const struct gs_read_answer *answer = (const struct gs_read_answer *)client->answer;
-	_cleanup_free_ uint8_t *data = calloc(1, answer->length);
-	struct gs_error *err = data ? fetch_data(client, answer, data) : &gs_enomem;
-	uint64_t at = 0;
+
+	if (err)
+		return err;
+	// A window's part is the room that it was sent for: less is not to be.
+	if (!mailbox_check_read(client->header, request, answer) ||
+	    answer->length < request->address % GS_READ_UNIT + request->length)
+		return gs_error_create(GS_ERROR_OTHER,
+				       "the answer to request %" PRIu64 " cannot be",
+				       request->request.sequence);
+	client->answer = fetched->answer;
+	fetched->answer = (uint64_t *)answer;
+	fetched->request = *request;
+	reading->answered++;
+	return start_data(client, answer, fetched->data);
+}
+
+// Read a page again until its check is right.
+static struct gs_error *check_page(struct mailbox_client *client,
+				   const struct gs_read_answer *answer, uint32_t index,
+				   uint8_t *data, uint64_t at, uint64_t size)
+{
+	for (int tries = 0; tries < TRIES; tries++) {
+		struct gs_error *err = NULL;
+
+		if (tries)
+			err = mailbox_read(client->reader, answer->data + at, data + at, size);
+		if (err || mailbox_read_check(data + at, size) == answer->pages[index].check)
+			return err;
+	}
+	return gs_error_create(GS_ERROR_OTHER, "what was read at 0x%" PRIx64 " arrived damaged",
+			       answer->address + at);
+}
+
+// The data of the first answer whose data have come, page by page.
+static struct gs_error *take_next(struct reading *reading)
+{
+	static const uint8_t zeros[GS_READ_PAGE];
+	const struct fetched *fetched = &reading->fetched[reading->taken % 2];
+	const struct gs_read_answer *answer = (const struct gs_read_answer *)fetched->answer;
+	// Without what the range was widened by.
+	uint64_t first = fetched->request.address % GS_READ_UNIT;
+	uint64_t last = first + fetched->request.length, at = 0;
+	struct gs_error *err = NULL;
 
 	for (uint32_t i = 0; i < answer->page_count && !err; i++) {
 		const struct gs_read_page *page = &answer->pages[i];
 		uint64_t size = page_size(answer, at);
-		bool ok = !(page->flags & GS_PAGE_VALID) || page->flags & GS_PAGE_ZERO;
+		uint64_t begin = at < first ? first : at;
+		uint64_t end = min(at + size, last);
+		bool here = has_data(page);
 
-		for (int tries = 0; !ok && tries < TRIES && !err; tries++) {
-			if (tries)
-				err = mailbox_read(client->reader, answer->data + at, data + at,
-						   size);
-			ok = !err && mailbox_read_check(data + at, size) == page->check;
-		}
-		if (!err && !ok)
-			err = gs_error_create(GS_ERROR_OTHER,
-					      "what was read at 0x%" PRIx64 " arrived damaged",
-					      answer->address + at);
-
-		// Without what the range was widened by.
-		uint64_t begin = at < skip ? skip : at;
-		uint64_t end = at + size < skip + wanted ? at + size : skip + wanted;
-
+		if (here)
+			err = check_page(reading->client, answer, i, fetched->data, at, size);
 		if (!err && begin < end)
-			err = fn(arg, answer->address + begin, data + begin, end - begin,
-				 page->flags);
+			err = reading->fn(reading->arg, answer->address + begin,
+					  here ? fetched->data + begin : zeros, end - begin,
+					  page->flags);
 		at += size;
+	}
+	reading->taken++;
+	return err;
+}
+
+static struct gs_error *read_all(struct reading *reading)
+{
+	struct gs_error *err = send_requests(reading);
+
+	while (!err && reading->taken < reading->sent) {
+		bool more = reading->answered < reading->sent;
+
+		err = more ? fetch_next(reading) : mailbox_finish(reading->client->reader);
+		if (!err && (!more || reading->answered - reading->taken == 2))
+			err = take_next(reading);
+		if (!err)
+			err = send_requests(reading);
 	}
 	return err;
 }
@@ -378,58 +509,29 @@ struct gs_error *mailbox_client_read(struct mailbox_client *client, enum gs_read
 				     uint32_t flags, uint64_t address, uint64_t length,
 				     mailbox_page_fn *fn, void *arg)
 {
-	uint64_t part = mailbox_window_size(client->header) / CHUNKS / GS_READ_PAGE * GS_READ_PAGE;
-	struct gs_read_request under_way[CHUNKS];
-	uint64_t sent = 0, received = 0;
-	unsigned int first = 0, count = 0;
+	struct reading reading = {
+		.client = client,
+		.space = space,
+		.flags = flags,
+		.address = address,
+		.left = length,
+		.part = mailbox_window_size(client->header) / CHUNKS / GS_READ_PAGE * GS_READ_PAGE,
+		.fn = fn,
+		.arg = arg,
+	};
 
-	if (part < GS_READ_PAGE)
+	if (reading.part < GS_READ_PAGE)
 		return gs_error_create(GS_ERROR_OTHER, "the mailbox has no windows");
 	if (address + length < address)
 		return gs_error_create(GS_ERROR_USAGE, "the range ends behind the last address");
-	while (received < length) {
-		while (count < CHUNKS && sent < length) {
-			unsigned int i = (first + count) % CHUNKS;
-			uint64_t at = address + sent;
-			uint64_t size = min(length - sent, part - at % GS_READ_PAGE);
 
-			under_way[i] = (struct gs_read_request){
-				.request.kind = GS_REQUEST_READ,
-				.address = at,
-				.length = size,
-				.window = i * part,
-				.space = space,
-				.flags = flags,
-			};
+	struct gs_error *err = reading_init(&reading);
 
-			struct gs_error *err =
-				send(client, &under_way[i].request, sizeof(under_way[i]));
-
-			if (err)
-				return err;
-			sent += size;
-			count++;
-		}
-
-		const struct gs_read_request *request = &under_way[first];
-		struct gs_error *err =
-			receive(client, &request->request, read_answer_size(client, request));
-		const struct gs_read_answer *answer = (const struct gs_read_answer *)client->answer;
-		uint64_t skip = request->address % GS_READ_UNIT;
-
-		// A window's part is the room that it was sent for: less is not to be.
-		if (!err && (!mailbox_check_read(client->header, request, answer) ||
-			     answer->length < skip + request->length))
-			err = gs_error_create(GS_ERROR_OTHER,
-					      "the answer to request %" PRIu64 " cannot be",
-					      request->request.sequence);
-		if (!err)
-			err = take_data(client, skip, request->length, fn, arg);
-		if (err)
-			return err;
-		received += request->length;
-		first = (first + 1) % CHUNKS;
-		count--;
-	}
-	return NULL;
+	if (!err)
+		err = read_all(&reading);
+	// What is still under way would go where no memory is any more.
+	if (err)
+		gs_error_destroy(mailbox_finish(client->reader));
+	reading_deinit(&reading);
+	return err;
 }

@@ -37,6 +37,9 @@ struct ring_state {
 
 struct mailbox_reader {
 	mailbox_read_fn *read;
+	// NULL: all is read at once.
+	mailbox_start_fn *start;
+	mailbox_finish_fn *finish;
 	void *arg;
 	uint64_t patience_ns;
 	struct gs_mailbox_header header;
@@ -101,12 +104,42 @@ const struct gs_mailbox_header *mailbox_reader_header(const struct mailbox_reade
 	return &reader->header;
 }
 
-struct gs_error *mailbox_read(struct mailbox_reader *reader, uint64_t offset, void *buf,
-			      size_t size)
+void mailbox_reader_set_start(struct mailbox_reader *reader, mailbox_start_fn *start,
+			      mailbox_finish_fn *finish)
+{
+	reader->start = start;
+	reader->finish = finish;
+}
+
+static struct gs_error *check_inside(const struct mailbox_reader *reader, uint64_t offset,
+				     size_t size)
 {
 	if (offset > reader->header.size || size > reader->header.size - offset)
 		return gs_error_create(GS_ERROR_OTHER, "nothing in the mailbox lies there");
-	return reader->read(reader->arg, offset, buf, size);
+	return NULL;
+}
+
+struct gs_error *mailbox_read(struct mailbox_reader *reader, uint64_t offset, void *buf,
+			      size_t size)
+{
+	struct gs_error *err = check_inside(reader, offset, size);
+
+	return err ? err : reader->read(reader->arg, offset, buf, size);
+}
+
+struct gs_error *mailbox_start(struct mailbox_reader *reader, uint64_t offset, void *buf,
+			       size_t size)
+{
+	struct gs_error *err = check_inside(reader, offset, size);
+
+	if (err)
+		return err;
+	return (reader->start ? reader->start : reader->read)(reader->arg, offset, buf, size);
+}
+
+struct gs_error *mailbox_finish(struct mailbox_reader *reader)
+{
+	return reader->finish ? reader->finish(reader->arg) : NULL;
 }
 
 static bool all_zero(const void *structure, size_t size)

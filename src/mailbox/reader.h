@@ -16,6 +16,11 @@ struct mailbox_reader;
 // Copies @size bytes at @offset of the mailbox; both are inside it. The bytes may be of different moments.
 typedef struct gs_error *mailbox_read_fn(void *arg, uint64_t offset, void *buf, size_t size);
 
+// Begins to read as mailbox_read_fn does: the bytes are there when a later mailbox_read_fn or mailbox_finish_fn has returned
+// without an error. @buf stays until then, or until one of them has returned an error.
+typedef mailbox_read_fn mailbox_start_fn;
+typedef struct gs_error *mailbox_finish_fn(void *arg);
+
 // Called with a record: entry->size bytes, aligned to 8, whose CRC is right. Its contents are unchecked; the entry's
 // detector is a row of the table.
 typedef struct gs_error *mailbox_entry_fn(void *arg, const struct gs_mailbox_entry *entry,
@@ -31,6 +36,14 @@ void mailbox_reader_destroy(struct mailbox_reader *reader);
 // Bytes of the mailbox, without looking at them. GS_ERROR_OTHER outside of it.
 struct gs_error *mailbox_read(struct mailbox_reader *reader, uint64_t offset, void *buf,
 			      size_t size);
+
+// Reads that are under way while the caller does something else; without this, mailbox_start() reads at once.
+void mailbox_reader_set_start(struct mailbox_reader *reader, mailbox_start_fn *start,
+			      mailbox_finish_fn *finish);
+// As mailbox_read(), but the bytes are there after a later mailbox_read() or mailbox_finish().
+struct gs_error *mailbox_start(struct mailbox_reader *reader, uint64_t offset, void *buf,
+			       size_t size);
+struct gs_error *mailbox_finish(struct mailbox_reader *reader);
 
 // How long what is wrong is read again, in one call; at first 200 ms. For tests.
 void mailbox_set_patience(struct mailbox_reader *reader, uint64_t ns);

@@ -93,6 +93,39 @@ static void reads_of_many_pieces(void)
 	exchange_leave(&monitor);
 }
 
+static void reads_that_are_started(void)
+{
+	enum { PIECES = 40, PIECE = 150000 };
+
+	struct monitor monitor = exchange_enter(host, NULL, NULL);
+	uint8_t *buf = calloc(PIECES, PIECE), word[8];
+	struct fabric_piece pieces[PIECES];
+
+	for (size_t i = 0; i < PIECES; i++) {
+		pieces[i] = (struct fabric_piece){
+			.offset = (1 << 20) + i * 4099,
+			.buf = buf + i * PIECE,
+			.size = i % 3 ? PIECE - i : 8 * i,
+		};
+		exchange_must(fabric_verbs_link.start(monitor.link, &pieces[i], 1));
+	}
+	// What is read behind them comes behind them, and a write goes in between.
+	exchange_must(exchange_write(&monitor, monitor.slot, "written!", 8));
+	exchange_must(exchange_read(&monitor, monitor.slot, word, sizeof(word)));
+	if (memcmp(word, "written!", 8))
+		errx(1, "a write was lost among reads");
+	for (size_t i = 0; i < PIECES; i++)
+		compare(pieces[i].buf, pieces[i].offset, pieces[i].size);
+	memset(buf, 0, (size_t)PIECES * PIECE);
+	exchange_must(fabric_verbs_link.start(monitor.link, pieces, PIECES));
+	exchange_must(fabric_verbs_link.finish(monitor.link));
+	exchange_must(fabric_verbs_link.finish(monitor.link));
+	for (size_t i = 0; i < PIECES; i++)
+		compare(pieces[i].buf, pieces[i].offset, pieces[i].size);
+	free(buf);
+	exchange_leave(&monitor);
+}
+
 static void writes_arrive_in_order(void)
 {
 	struct monitor monitor = exchange_enter(host, NULL, NULL);
@@ -342,6 +375,7 @@ static const struct {
 } checks[] = {
 	{ "data", "reads of any size", reads_of_any_size },
 	{ "data", "reads of many pieces", reads_of_many_pieces },
+	{ "data", "reads that are started", reads_that_are_started },
 	{ "data", "writes arrive, in order", writes_arrive_in_order },
 	{ "data", "monitors have slots of their own", monitors_have_slots_of_their_own },
 	{ "check", "mistakes are told at home", mistakes_are_told_at_home },

@@ -93,6 +93,97 @@ static void physical_memory_is_read(void **state)
 	rig_deinit(&rig);
 }
 
+// Reads that were started come as late as they may.
+static struct {
+	struct rig *rig;
+	struct fabric_read {
+		uint64_t offset;
+		void *buf;
+		size_t size;
+	} started[64];
+	size_t count, most;
+} late;
+
+static struct gs_error *late_start(void *arg, uint64_t offset, void *buf, size_t size)
+{
+	(void)arg;
+	assert_true(late.count < sizeof(late.started) / sizeof(late.started[0]));
+	memset(buf, 0xee, size);
+	late.started[late.count++] = (struct fabric_read){ offset, buf, size };
+	if (late.count > late.most)
+		late.most = late.count;
+	return NULL;
+}
+
+static struct gs_error *late_finish(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < late.count; i++)
+		memcpy(late.started[i].buf, late.rig->memory + late.started[i].offset,
+		       late.started[i].size);
+	late.count = 0;
+	return NULL;
+}
+
+static struct gs_error *late_read(void *arg, uint64_t offset, void *buf, size_t size)
+{
+	must(late_finish(arg));
+	return rig_read(late.rig, offset, buf, size);
+}
+
+static struct gs_error *no_more(void *arg, uint64_t address, const void *bytes, size_t size,
+				uint32_t flags)
+{
+	(void)bytes;
+	(void)size;
+	(void)flags;
+	return address < *(uint64_t *)arg ? NULL : gs_error_create(GS_ERROR_OTHER, "no more");
+}
+
+static void data_may_come_late(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig);
+	mailbox_reader_destroy(rig.reader);
+	late.rig = &rig;
+	must(mailbox_reader_create(late_read, &rig, &rig.reader));
+	mailbox_reader_set_start(rig.reader, late_start, late_finish);
+	// Stretches of zeros, short and long ones, which are not fetched.
+	memset(rig.machine->ram + 20 * PAGE, 0, PAGE);
+	memset(rig.machine->ram + 30 * PAGE, 0, 20 * PAGE);
+	memset(rig.machine->ram + 60 * PAGE, 0, 3 * PAGE);
+
+	struct mailbox_client *client = rig_client(&rig, OWN);
+	static const uint64_t sizes[] = { 1, PAGE, 70 * PAGE, PAGES * PAGE - 16 };
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct got got = rig_fetch(&rig, client, GS_READ_PHYSICAL, RAM_PHYS + 7, sizes[i]);
+
+		assert_int_equal(late.count, 0);
+		assert_memory_equal(got.bytes, rig.machine->ram + 7, sizes[i]);
+		free(got.bytes);
+	}
+	assert_true(late.most > 1);
+
+	// Who does not want the rest has nothing under way.
+	for (uint64_t i = 0; i < PAGES; i += 5) {
+		uint64_t end = RAM_PHYS + i * PAGE;
+		struct gs_error *err = mailbox_client_read(client, GS_READ_PHYSICAL, 0, RAM_PHYS,
+							   PAGES * PAGE, no_more, &end);
+
+		assert_non_null(err);
+		assert_string_equal(err->message, "no more");
+		gs_error_destroy(err);
+		assert_int_equal(late.count, 0);
+		// What it had asked for is answered meanwhile.
+		must(mailbox_client_synchronise(client));
+	}
+	mailbox_client_destroy(client);
+	rig_deinit(&rig);
+}
+
 static void virtual_memory_is_read(void **state)
 {
 	struct rig rig;
@@ -468,6 +559,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pings_are_answered_in_order),
 		cmocka_unit_test(physical_memory_is_read),
+		cmocka_unit_test(data_may_come_late),
 		cmocka_unit_test(virtual_memory_is_read),
 		cmocka_unit_test(what_cannot_be_is_refused),
 		cmocka_unit_test(lengths_are_clamped_to_the_window),
