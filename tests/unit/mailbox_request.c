@@ -93,6 +93,38 @@ static void physical_memory_is_read(void **state)
 	rig_deinit(&rig);
 }
 
+// What a CPU does in order and for zeros at a stroke is what a warp does, lane by lane.
+static void a_warp_and_a_cpu_make_one_check(void **state)
+{
+	static const uint32_t sizes[] = { 1, 2, 31, 32, 33, 64, 100, 255, 256 };
+	_Alignas(16) static uint8_t page[PAGE + 16], one[PAGE], other[PAGE];
+
+	(void)state;
+	for (size_t i = 0; i < 4 * sizeof(sizes) / sizeof(sizes[0]); i++) {
+		uint32_t units = sizes[i / 4], check = 0, torn = 0;
+		uint8_t *from = page + (i & 1);
+		uint64_t bits = 0;
+		gs_word got;
+
+		memset(page, 0, sizeof(page));
+		for (uint32_t k = 0; i & 2 && k < units * 16; k++)
+			from[k] = (uint8_t)(k * 7 + (k >> 8) + 1);
+		memset(one, 0xee, sizeof(one));
+		memset(other, 0xee, sizeof(other));
+		read_page(mailbox_crc32c(), (uint64_t)from, (uint64_t)one, units, true, &got);
+		for (uint32_t lane = 0; lane < GS_READ_STRANDS; lane++)
+			check += (2 * lane + 1) * copy_strand(mailbox_crc32c(), (uint64_t)from,
+							      (uint64_t)other, units, lane, true,
+							      &torn, &bits);
+		assert_int_equal((uint32_t)got, check);
+		assert_int_equal(check, mailbox_read_check(from, units * 16));
+		assert_int_equal(got >> 32, GS_PAGE_VALID | (bits ? 0 : GS_PAGE_ZERO));
+		assert_int_equal(torn, 0);
+		assert_memory_equal(one, other, PAGE);
+		assert_memory_equal(one, from, units * 16);
+	}
+}
+
 // Reads that were started come as late as they may.
 static struct {
 	struct rig *rig;
@@ -559,6 +591,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pings_are_answered_in_order),
 		cmocka_unit_test(physical_memory_is_read),
+		cmocka_unit_test(a_warp_and_a_cpu_make_one_check),
 		cmocka_unit_test(data_may_come_late),
 		cmocka_unit_test(virtual_memory_is_read),
 		cmocka_unit_test(what_cannot_be_is_refused),
