@@ -227,7 +227,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			turn(&now);
 	}
 	// A large read is done in pieces.
-	for (int i = 0; i < 40; i++)
+	for (uint64_t i = 0; i < rig.supervisor.window_share / GS_PIECE_SIZE + 8; i++)
 		turn(&now);
 	check_rest();
 	be_lied_to(data, size);

@@ -15,7 +15,7 @@
 
 enum {
 	// Requests to read under way at a time: each has its part of the window.
-	CHUNKS = 4,
+	CHUNKS = 3,
 	// A page whose check stays wrong this often is damaged.
 	TRIES = 10,
 	// Bytes of zeros between others that are fetched with them.

@@ -264,7 +264,8 @@ static const struct gs_answer *ask(struct rig *rig, union request *request, uint
 	mailbox_seal_request(&rig->header, &request->head, size, said_monitor, sequence);
 	memcpy(rig->memory + mailbox_request_offset(&rig->header, OWN, sequence), request,
 	       sizeof(*request));
-	for (int i = 0; i < 20; i++)
+	// A window's pieces, and some.
+	for (uint64_t i = 0; i < mailbox_window_size(&rig->header) / GS_PIECE_SIZE + 4; i++)
 		rig_turn(rig);
 	return (const struct gs_answer *)(rig->memory +
 					  mailbox_answer_offset(&rig->header, OWN, sequence));
@@ -273,7 +274,7 @@ static const struct gs_answer *ask(struct rig *rig, union request *request, uint
 static void assert_status(struct rig *rig, const struct gs_answer *answer, uint64_t sequence,
 			  uint32_t status)
 {
-	assert_true(mailbox_check_answer(&rig->header, answer, 4096, OWN, sequence));
+	assert_true(mailbox_check_answer(&rig->header, answer, 8192, OWN, sequence));
 	assert_int_equal(answer->status, status);
 	if (status)
 		assert_int_equal(answer->size, sizeof(*answer));
