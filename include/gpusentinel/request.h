@@ -9,8 +9,8 @@
  * and its answer lie in entry N % GS_REQUEST_DEPTH, so that up to GS_REQUEST_DEPTH are under way at a time. They are
  * answered in order.
  *
- * Who sends writes all of the message but its first word, then the first word. Who receives goes by the CRC: what is
- * written and what is read may arrive in any order.
+ * Who sends writes all of the message but its first word, then the first word. Who receives reads the first word, then, in
+ * a separate read, all, and goes by the CRC as well: words may arrive in any order.
  */
 #ifndef GPUSENTINEL_REQUEST_H
 #define GPUSENTINEL_REQUEST_H

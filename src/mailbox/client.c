@@ -165,21 +165,26 @@ static const char *status_text(uint32_t status)
 									  : "unknown reason";
 }
 
-// The answer as it is now, in client->answer, of which @size bytes are expected. True: it is whole. Its words may be of
-// different moments, the number older or newer than what follows: the CRC tells, and it is read again.
+// The answer as it is now, in client->answer, of which @size bytes are expected. True: it is whole. Its number is read first
+// and by itself, as it is written last; both reads are under way at a time, so that a look is one way there and back.
 static struct gs_error *look(struct mailbox_client *client, const struct gs_request *request,
 			     uint32_t size, bool *whole_ret)
 {
 	struct gs_answer *answer = (struct gs_answer *)client->answer;
 	uint64_t offset = mailbox_answer_offset(client->header, client->monitor, request->sequence);
-	struct gs_error *err = mailbox_read(client->reader, offset, answer, size);
-	uint32_t says = answer->size;
+	uint64_t number = 0;
+	struct gs_error *err = mailbox_start(client->reader, offset, &number, sizeof(number));
 
-	if (!err && answer->sequence == request->sequence && says > size &&
-	    says <= client->answer_size) {
-		size = says;
+	if (!err)
+		err = mailbox_read(client->reader, offset, answer, size);
+	*whole_ret = false;
+	if (err || number != request->sequence)
+		return err;
+	if (answer->size > size && answer->size <= client->answer_size) {
+		size = answer->size;
 		err = mailbox_read(client->reader, offset, answer, size);
 	}
+	// Where reads overtake each other after all, the CRC tells, and it is read again.
 	*whole_ret = !err && mailbox_check_answer(client->header, answer, size, client->monitor,
 						  request->sequence);
 	return err;
