@@ -10,6 +10,7 @@ Its rows equal /proc/slabinfo, /proc/buddyinfo and /proc/vmallocinfo.
 import collections
 import re
 import sys
+import time
 
 from watched import Failed, Watch, rows, run_test
 
@@ -103,13 +104,20 @@ def kernel_leaks(guest, watch):
     watch.forget()
 
 
+def available_mib(args, guest):
+    return next(row["available_kb"] for row in rows(args.gpusentinel, guest, args.detector) if "available_kb" in row) // 1024
+
+
 def fragmentation(args, guest, watch):
     """Nearly all memory in pieces; not all of it, as some of its free blocks come to lie side by side."""
-    available = next(row["available_kb"] for row in rows(args.gpusentinel, guest, args.detector)
-                     if "available_kb" in row)
     # The kernel shall not move them together of its own accord; since v5.9.
     guest.sh("echo 0 >/proc/sys/vm/compaction_proactiveness 2>/dev/null; true")
-    guest.sh(f"/tmp/leak fragment {available // 1024 - 15} 0 >/tmp/fragment.log 2>&1 &")
+    # What was leaked before comes back in its own time.
+    before, available = 0, available_mib(args, guest)
+    while available > before:
+        time.sleep(1)
+        before, available = available, available_mib(args, guest)
+    guest.sh(f"/tmp/leak fragment {available - 15} 0 >/tmp/fragment.log 2>&1 &")
     print(watch.expect("open warning fragmentation: free memory is in pieces: order=3"))
     guest.sh("killall leak")
     watch.expect("closed warning fragmentation:")
