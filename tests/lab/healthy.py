@@ -2,19 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """No detector takes healthy work for a fault.
 
-    healthy.py KERNEL --gpusentinel PATH [--seconds N]
+    healthy.py KERNEL --gpusentinel PATH --seconds N
 
 A guest is busy in all the ways of `lab/guest busy` (processes, files, memory, modules, CPU hotplug, tracing, pauses by its
 hypervisor), and all detectors of the build watch it. Nothing of severity error or above may be found. Then the
 guest panics, which must be found: all the while somebody was watching.
 """
 
-import argparse
-import subprocess
 import sys
 import threading
 
-from watched import PATIENCE, Failed, Guest, Run
+from watched import PATIENCE, Failed, Run, run_test
 
 SERIOUS = ("error", "critical")
 
@@ -38,8 +36,8 @@ class Watch(Run):
                 if finding["severity"] in SERIOUS]
 
 
-def check(args, guest, watch):
-    print(guest.lab("busy", "--for", str(args.seconds), timeout=args.seconds + 300).strip())
+def nothing_serious(guest, watch, seconds):
+    print(guest.lab("busy", "--for", str(seconds), timeout=seconds + 300).strip())
     if watch.process.poll() is not None:
         raise Failed("gpusentinel has ended")
     serious = watch.serious()
@@ -50,28 +48,13 @@ def check(args, guest, watch):
         raise Failed(f"a panic was not found in {PATIENCE} s")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("kernel")
-    parser.add_argument("--gpusentinel", required=True)
-    parser.add_argument("--seconds", type=int, default=60)
-    args = parser.parse_args()
-    guest = None
-    try:
-        guest = Guest("healthy", args.kernel, "--procs", "50", "--timeout", str(args.seconds + 600))
-        with Watch(args.gpusentinel, guest) as watch:
-            check(args, guest, watch)
-        others = {finding["message"].split(":")[0] for finding in watch.findings if finding["severity"] not in SERIOUS}
-        print(f"healthy {args.kernel}: nothing serious in {args.seconds} s; of less weight: "
-              f"{', '.join(sorted(others)) or 'nothing'}")
-        return 0
-    except (Failed, subprocess.TimeoutExpired) as error:
-        print(f"healthy {args.kernel}: {error}")
-        return 1
-    finally:
-        if guest:
-            guest.stop()
+def check(args, guest):
+    with Watch(args.gpusentinel, guest) as watch:
+        nothing_serious(guest, watch, int(args.seconds))
+    others = {finding["message"].split(":")[0] for finding in watch.findings if finding["severity"] not in SERIOUS}
+    print(f"nothing serious in {args.seconds} s; of less weight: {', '.join(sorted(others)) or 'nothing'}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # As long as the longest run takes, and some.
+    sys.exit(run_test(check, "--seconds", boot=["--procs", "50", "--timeout", "2400"]))
