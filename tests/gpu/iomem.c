@@ -104,7 +104,7 @@ static void map_page(struct page *page, size_t index)
 	memcpy((void *)(page->writable + page->word + 8), &text, sizeof(text));
 }
 
-// The page must be as the GPU finds it: written by the CPU, and nothing else of it changed.
+// Beside the word that is polled the GPU has found what the CPU had written there before.
 static void check_copy(const struct iomem *iomem)
 {
 	for (size_t i = 0; i < PAGES; i++) {
