@@ -23,15 +23,10 @@ enum {
 	STALL_PERIODS = 10,
 };
 
-// How often is looked for requests: more rarely, the longer the last one is ago, since each look wakes a CPU.
-static const struct {
-	uint64_t idle_ns, sleep_ns;
-} looks[] = {
-	{ 50 * MS, MS / 50 },
-	{ 1000 * MS, MS / 5 },
-	{ 10000 * MS, 2 * MS },
-	{ UINT64_MAX, 10 * MS },
-};
+// How long nobody looks for requests: as long as the last one is ago, within these bounds, since each look wakes a CPU. So a request
+// waits for no longer than its sender took between two.
+#define LOOK_LEAST_NS (MS / 20)
+#define LOOK_MOST_NS (10 * MS)
 
 struct host_mailbox {
 	// Open as long as the memory is mapped: /proc/PID/fd shows it to other processes.
@@ -127,11 +122,9 @@ static bool serve(struct host_mailbox *mailbox, uint64_t until)
 
 static uint64_t sleep_after(uint64_t idle_ns)
 {
-	size_t i = 0;
-
-	while (idle_ns > looks[i].idle_ns)
-		i++;
-	return looks[i].sleep_ns;
+	if (idle_ns < LOOK_LEAST_NS)
+		return LOOK_LEAST_NS;
+	return idle_ns < LOOK_MOST_NS ? idle_ns : LOOK_MOST_NS;
 }
 
 // Until @when, or a wish to quit. Under the lock.
