@@ -33,8 +33,10 @@ enum {
 };
 
 #define SECOND_NS UINT64_C(1000000000)
-// An answer takes microseconds. Who waits for longer leaves the CPU to others.
+// How long a completion is looked for before it is slept for: at most so long, since an answer takes microseconds. Less, down to the
+// least, while they take longer than that: who looks then only takes CPU time from others.
 #define SPIN_NS UINT64_C(1000000)
+#define SPIN_LEAST_NS UINT64_C(10000)
 
 struct operation {
 	// Where what is read goes; NULL: a write.
@@ -50,7 +52,7 @@ struct fabric_link {
 	struct ibv_cq *cq;
 	struct ibv_qp *qp;
 	uint32_t psn, inline_max;
-	uint64_t timeout_ns;
+	uint64_t timeout_ns, spin_ns;
 	bool connected;
 	struct verbs_reply reply;
 	// Operation N has place N % DEPTH here, and piece N % DEPTH of the memory.
@@ -183,6 +185,7 @@ static struct gs_error *link_open(const char *device, struct json_object *offer,
 	if (!link)
 		return &gs_enomem;
 	link->timeout_ns = 2 * SECOND_NS;
+	link->spin_ns = SPIN_NS;
 
 	struct gs_error *err = verbs_card_open(device, &link->card);
 
@@ -352,23 +355,43 @@ static struct gs_error *sleep_for_event(struct fabric_link *link, uint64_t deadl
 	return NULL;
 }
 
+static uint64_t min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t max(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+// After a completion that came so long after the first look.
+static void adapt_spin(struct fabric_link *link, uint64_t waited)
+{
+	if (waited > SPIN_NS)
+		link->spin_ns = max(link->spin_ns / 2, SPIN_LEAST_NS);
+	else if (waited > link->spin_ns)
+		link->spin_ns = min(link->spin_ns * 2, SPIN_NS);
+}
+
 // Wait for at least one completion.
 static struct gs_error *wait_one(struct fabric_link *link)
 {
 	uint64_t begin = clock_ns(CLOCK_MONOTONIC), deadline = begin + link->timeout_ns;
-	uint64_t spin = begin + (link->timeout_ns < SPIN_NS ? link->timeout_ns : SPIN_NS);
+	uint64_t now = begin;
 	bool any, armed = false;
 
 	for (;;) {
 		struct gs_error *err = take(link, &any);
-		uint64_t now;
 
+		if (any)
+			adapt_spin(link, now - begin);
 		if (err || any)
 			return err;
 		now = clock_ns(CLOCK_MONOTONIC);
 		if (now >= deadline)
 			return no_answer(link);
-		if (now < spin)
+		if (now - begin < link->spin_ns)
 			continue;
 		// A completion between the last look and the arming makes no event: look once more in between.
 		if (!armed && ibv_req_notify_cq(link->cq, 0))
