@@ -78,9 +78,9 @@ static struct gs_error *take(void *arg, uint64_t address, const void *bytes, siz
 	struct dump *dump = arg;
 
 	if (!(flags & GS_PAGE_VALID))
-		dump->unreadable++;
+		dump->unreadable += mailbox_pages(address, size);
 	if (flags & GS_PAGE_TORN)
-		dump->torn++;
+		dump->torn += mailbox_pages(address, size);
 	if (dump->raw) {
 		fwrite(bytes, 1, size, stdout);
 	} else if (flags & GS_PAGE_VALID) {

@@ -22,8 +22,6 @@
 enum {
 	// Memory that is asked for at a time, after which it is noted how far the file is.
 	STEP = 64 << 20,
-	// Bytes written in one call.
-	WRITE_MAX = 1 << 20,
 	// Attempts to make a broken link anew, the first after a second, each next one after twice as long.
 	ATTEMPTS = 5,
 };
@@ -56,10 +54,6 @@ struct dump {
 	struct part part;
 	// The segment that is being read, and where its bytes begin in the file.
 	uint64_t phys, offset;
-	// Pages that wait to be written, and where to.
-	uint8_t *buffer;
-	size_t used;
-	uint64_t at;
 	struct progress progress;
 	// What has gone wrong is here: a new link does not help.
 	bool disk;
@@ -173,42 +167,30 @@ static struct gs_error *begin(struct dump *dump)
 	return save(dump);
 }
 
-static struct gs_error *flush(struct dump *dump)
+// Pages, in order. What is not there, and what is zero, stays a hole.
+static struct gs_error *take_memory(void *arg, uint64_t address, const void *bytes, size_t size,
+				    uint32_t flags)
 {
 	static const volatile bool never;
-	struct gs_error *err = outfile_write(dump->fd, dump->part_path, dump->buffer, dump->used,
-					     dump->at, &never, "");
-
-	dump->disk |= err != NULL;
-	dump->result->written += dump->used;
-	dump->used = 0;
-	return err;
-}
-
-// A page, in order. What is not there, and what is zero, stays a hole.
-static struct gs_error *take_page(void *arg, uint64_t address, const void *bytes, size_t size,
-				  uint32_t flags)
-{
 	struct dump *dump = arg;
 	uint64_t at = dump->offset + (address - dump->phys);
-	struct gs_error *err = NULL;
 
-	dump->result->unreadable += !(flags & GS_PAGE_VALID);
-	dump->result->torn += !!(flags & GS_PAGE_TORN);
+	if (!(flags & GS_PAGE_VALID))
+		dump->result->unreadable += mailbox_pages(address, size);
+	if (flags & GS_PAGE_TORN)
+		dump->result->torn += mailbox_pages(address, size);
 	if (*dump->options->stop)
 		return gs_error_create(GS_ERROR_OTHER, "interrupted");
 	progress_update(&dump->progress, at - dump->head.size);
 	if (!(flags & GS_PAGE_VALID) || flags & GS_PAGE_ZERO)
 		return NULL;
-	if (dump->used && (at != dump->at + dump->used || dump->used + size > WRITE_MAX))
-		err = flush(dump);
-	if (err)
-		return err;
-	if (!dump->used)
-		dump->at = at;
-	memcpy(dump->buffer + dump->used, bytes, size);
-	dump->used += size;
-	return NULL;
+
+	struct gs_error *err =
+		outfile_write(dump->fd, dump->part_path, bytes, size, at, &never, "");
+
+	dump->disk |= err != NULL;
+	dump->result->written += size;
+	return err;
 }
 
 // Where in memory the file is to go on, and how much of that segment is left.
@@ -238,15 +220,10 @@ static struct gs_error *read_step(struct dump *dump)
 	const struct dump_result before = *dump->result;
 	uint64_t left, address = find_place(dump, &left);
 	uint64_t size = left < STEP ? left : STEP;
-
-	dump->used = 0;
-
 	struct gs_error *err =
 		mailbox_client_read(dump->host->client, GS_READ_PHYSICAL, GS_READ_F_VERIFY, address,
-				    size, take_page, dump);
+				    size, take_memory, dump);
 
-	if (!err)
-		err = flush(dump);
 	if (err) {
 		*dump->result = before;
 		return err;
@@ -373,16 +350,14 @@ struct gs_error *dump_host(struct host *host, const struct host_options *host_op
 
 	_cleanup_free_ struct gs_mailbox_memory *memory = dump.memory;
 	_cleanup_free_ uint8_t *head = dump.head.bytes;
-	_cleanup_free_ uint8_t *buffer = malloc(WRITE_MAX);
 	_cleanup_free_ char *part_path = NULL;
 
 	if (err)
 		return err;
 	if (asprintf(&part_path, "%s.part", options->path) < 0)
 		part_path = NULL;
-	if (!buffer || !part_path)
+	if (!part_path)
 		return &gs_enomem;
-	dump.buffer = buffer;
 	dump.part_path = part_path;
 	ret->size = dump.head.file_size;
 	ret->segments = dump.memory->segment_count;

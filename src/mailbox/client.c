@@ -294,21 +294,25 @@ static uint64_t min(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+uint64_t mailbox_pages(uint64_t address, size_t size)
+{
+	return (address % GS_READ_PAGE + size + GS_READ_PAGE - 1) / GS_READ_PAGE;
+}
+
 // Bytes of the answer to a request to read.
 static uint32_t read_answer_size(const struct mailbox_client *client,
 				 const struct gs_read_request *request)
 {
-	uint64_t pages = (request->address % GS_READ_PAGE + request->length + GS_READ_PAGE - 1) /
-			 GS_READ_PAGE;
+	uint64_t pages = mailbox_pages(request->address, request->length);
 
 	return (uint32_t)min(client->answer_size,
 			     sizeof(struct gs_read_answer) + pages * sizeof(struct gs_read_page));
 }
 
 // It is not zeros, which need not be read.
-static bool has_data(const struct gs_read_page *page)
+static bool has_data(uint32_t flags)
 {
-	return page->flags & GS_PAGE_VALID && !(page->flags & GS_PAGE_ZERO);
+	return flags & GS_PAGE_VALID && !(flags & GS_PAGE_ZERO);
 }
 
 // Bytes of a page of an answer, of which @at are behind it.
@@ -339,7 +343,7 @@ struct reading {
 	uint64_t sent, answered, taken;
 	struct gs_read_request requests[CHUNKS];
 	struct fetched fetched[2];
-	mailbox_page_fn *fn;
+	mailbox_memory_fn *fn;
 	void *arg;
 };
 
@@ -404,7 +408,7 @@ static struct gs_error *start_data(struct mailbox_client *client,
 	for (uint32_t i = 0; i < answer->page_count && !err; i++) {
 		uint64_t size = page_size(answer, at);
 
-		if (has_data(&answer->pages[i])) {
+		if (has_data(answer->pages[i].flags)) {
 			if (end > begin && at - end > GAP) {
 				err = mailbox_start(client->reader, answer->data + begin,
 						    data + begin, end - begin);
@@ -464,31 +468,44 @@ static struct gs_error *check_page(struct mailbox_client *client,
 			       answer->address + at);
 }
 
-// The data of the first answer whose data have come, page by page.
-static struct gs_error *take_next(struct reading *reading)
+// Hand over bytes [@begin, @end) of an answer, but not what the range was widened by.
+static struct gs_error *hand_over(struct reading *reading, const struct fetched *fetched,
+				  uint64_t begin, uint64_t end, uint32_t flags)
 {
 	static const uint8_t zeros[GS_READ_PAGE];
+	const struct gs_read_answer *answer = (const struct gs_read_answer *)fetched->answer;
+	uint64_t first = fetched->request.address % GS_READ_UNIT;
+	uint64_t last = first + fetched->request.length;
+
+	begin = begin < first ? first : begin;
+	end = min(end, last);
+	if (begin >= end)
+		return NULL;
+	return reading->fn(reading->arg, answer->address + begin,
+			   has_data(flags) ? fetched->data + begin : zeros, end - begin, flags);
+}
+
+// The data of the first answer whose data have come: pages of the same flags together, except where there are no data.
+static struct gs_error *take_next(struct reading *reading)
+{
 	const struct fetched *fetched = &reading->fetched[reading->taken % 2];
 	const struct gs_read_answer *answer = (const struct gs_read_answer *)fetched->answer;
-	// Without what the range was widened by.
-	uint64_t first = fetched->request.address % GS_READ_UNIT;
-	uint64_t last = first + fetched->request.length, at = 0;
+	uint64_t begin = 0, at = 0;
 	struct gs_error *err = NULL;
 
 	for (uint32_t i = 0; i < answer->page_count && !err; i++) {
 		const struct gs_read_page *page = &answer->pages[i];
-		uint64_t size = page_size(answer, at);
-		uint64_t begin = at < first ? first : at;
-		uint64_t end = min(at + size, last);
-		bool here = has_data(page);
+		uint64_t end = at + page_size(answer, at);
+		bool here = has_data(page->flags);
 
 		if (here)
-			err = check_page(reading->client, answer, i, fetched->data, at, size);
-		if (!err && begin < end)
-			err = reading->fn(reading->arg, answer->address + begin,
-					  here ? fetched->data + begin : zeros, end - begin,
-					  page->flags);
-		at += size;
+			err = check_page(reading->client, answer, i, fetched->data, at, end - at);
+		if (!err &&
+		    (!here || i + 1 == answer->page_count || page[1].flags != page->flags)) {
+			err = hand_over(reading, fetched, begin, end, page->flags);
+			begin = end;
+		}
+		at = end;
 	}
 	reading->taken++;
 	return err;
@@ -512,7 +529,7 @@ static struct gs_error *read_all(struct reading *reading)
 
 struct gs_error *mailbox_client_read(struct mailbox_client *client, enum gs_read_space space,
 				     uint32_t flags, uint64_t address, uint64_t length,
-				     mailbox_page_fn *fn, void *arg)
+				     mailbox_memory_fn *fn, void *arg)
 {
 	struct reading reading = {
 		.client = client,

@@ -62,13 +62,16 @@ struct gs_error *mailbox_client_param(struct mailbox_client *client, uint32_t de
 				      uint32_t generation, uint32_t param, bool set, uint64_t value,
 				      uint64_t *before_ret, uint64_t *value_ret);
 
-// Called with memory in order: @size bytes from @address on, which end with a page or with the range. @flags: GS_PAGE_*.
-typedef struct gs_error *mailbox_page_fn(void *arg, uint64_t address, const void *bytes,
-					 size_t size, uint32_t flags);
+// Called with memory in order: @size bytes from @address on, which begin and end with a page or with the range. @flags:
+// GS_PAGE_*, of each page of them.
+typedef struct gs_error *mailbox_memory_fn(void *arg, uint64_t address, const void *bytes,
+					   size_t size, uint32_t flags);
+// Pages that those bytes lie in.
+uint64_t mailbox_pages(uint64_t address, size_t size);
 
 // Read memory of the target through the window, several requests at a time. @flags: GS_READ_F_*.
 struct gs_error *mailbox_client_read(struct mailbox_client *client, enum gs_read_space space,
 				     uint32_t flags, uint64_t address, uint64_t length,
-				     mailbox_page_fn *fn, void *arg);
+				     mailbox_memory_fn *fn, void *arg);
 
 #endif

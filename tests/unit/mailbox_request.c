@@ -167,9 +167,9 @@ static struct gs_error *no_more(void *arg, uint64_t address, const void *bytes, 
 				uint32_t flags)
 {
 	(void)bytes;
-	(void)size;
 	(void)flags;
-	return address < *(uint64_t *)arg ? NULL : gs_error_create(GS_ERROR_OTHER, "no more");
+	return address + size <= *(uint64_t *)arg ? NULL
+						  : gs_error_create(GS_ERROR_OTHER, "no more");
 }
 
 static void data_may_come_late(void **state)
