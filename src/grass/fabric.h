@@ -81,6 +81,11 @@ struct fabric_link_ops {
 	 */
 	struct gs_error *(*start)(struct fabric_link *link, const struct fabric_piece *pieces,
 				  size_t count);
+	/**
+	 * Memory that the NIC writes to by itself: what is read into it is not copied. It is one piece, the link's, and stays
+	 * until the next call for more, or until the end. NULL: any memory is as good.
+	 */
+	struct gs_error *(*buffer)(struct fabric_link *link, size_t size, void **ret);
 	/** Wait for all that has been started. */
 	struct gs_error *(*finish)(struct fabric_link *link);
 	/** As mailbox_write_fn (mailbox/client.h): arrives behind what was written before, ahead of what is read after. */

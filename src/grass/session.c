@@ -275,6 +275,13 @@ static struct gs_error *finish_mailbox(void *arg)
 	return session->fabric->finish(session->link);
 }
 
+static struct gs_error *make_buffer(void *arg, size_t size, void **ret)
+{
+	struct grass_session *session = arg;
+
+	return session->fabric->buffer(session->link, size, ret);
+}
+
 static struct gs_error *write_mailbox(void *arg, uint64_t offset, const void *buf, size_t size)
 {
 	struct grass_session *session = arg;
@@ -294,7 +301,8 @@ static struct gs_error *open_mailbox(struct grass_session *session,
 	err = mailbox_reader_create(read_mailbox, session, &session->reader);
 	if (err)
 		return err;
-	mailbox_reader_set_start(session->reader, start_mailbox, finish_mailbox);
+	mailbox_reader_set_start(session->reader, start_mailbox, finish_mailbox,
+				 session->fabric->buffer ? make_buffer : NULL);
 
 	const struct gs_mailbox_header *header = mailbox_reader_header(session->reader);
 

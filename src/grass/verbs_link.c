@@ -23,7 +23,7 @@ enum {
 	DEPTH = 32,
 	POLL_MAX = 16,
 	// Each operation has a piece of registered memory. Large ones are made when somebody reads much, since a process
-	// may have a thousand links.
+	// may have a thousand links. No operation is larger, as a NIC gives one up that loses packets too often.
 	PIECE_SMALL = 4096,
 	PIECE_LARGE = 128 << 10,
 	// What is read at once with small ones.
@@ -39,10 +39,18 @@ enum {
 #define SPIN_LEAST_NS UINT64_C(10000)
 
 struct operation {
-	// Where what is read goes; NULL: a write.
+	// Where what is read is copied; NULL: it is there, or it is a write.
 	void *buf;
 	uint64_t offset;
 	uint32_t size;
+	bool is_read;
+};
+
+// Memory that the NIC may write to.
+struct registered {
+	uint8_t *bytes;
+	size_t size;
+	struct ibv_mr *mr;
 };
 
 struct fabric_link {
@@ -58,46 +66,53 @@ struct fabric_link {
 	// Operation N has place N % DEPTH here, and piece N % DEPTH of the memory.
 	struct operation operations[DEPTH];
 	uint64_t posted, done;
-	uint8_t *memory;
-	struct ibv_mr *mr;
+	struct registered memory;
 	uint32_t piece;
+	// What is read into it needs no piece.
+	struct registered buffer;
 	// Why nothing can be moved any more; NULL: it can.
 	char *broken;
 };
 
-static void free_memory(struct fabric_link *link)
+static void free_registered(struct registered *registered)
 {
-	if (link->mr)
-		ibv_dereg_mr(link->mr);
-	free(link->memory);
-	link->mr = NULL;
-	link->memory = NULL;
+	if (registered->mr)
+		ibv_dereg_mr(registered->mr);
+	free(registered->bytes);
+	*registered = (struct registered){};
 }
 
-// While nothing is under way.
-static struct gs_error *make_memory(struct fabric_link *link, uint32_t piece)
+// In place of what was there, while nothing is under way.
+static struct gs_error *make_registered(const struct fabric_link *link, size_t size,
+					struct registered *ret)
 {
-	void *memory;
+	void *bytes;
 
-	if (posix_memalign(&memory, PAGE, (size_t)piece * DEPTH))
+	if (posix_memalign(&bytes, PAGE, size))
 		return &gs_enomem;
 
-	struct ibv_mr *mr =
-		ibv_reg_mr(link->pd, memory, (size_t)piece * DEPTH, IBV_ACCESS_LOCAL_WRITE);
+	struct ibv_mr *mr = ibv_reg_mr(link->pd, bytes, size, IBV_ACCESS_LOCAL_WRITE);
 
 	if (!mr) {
 		int err = errno;
 
-		free(memory);
+		free(bytes);
 		return gs_error_errno(GS_ERROR_OTHER, err,
-				      "%s: cannot register %u KiB of memory (see ulimit -l)",
-				      link->card.name, piece / 1024 * DEPTH);
+				      "%s: cannot register %zu KiB of memory (see ulimit -l)",
+				      link->card.name, size / 1024);
 	}
-	free_memory(link);
-	link->memory = memory;
-	link->mr = mr;
-	link->piece = piece;
+	free_registered(ret);
+	*ret = (struct registered){ .bytes = bytes, .size = size, .mr = mr };
 	return NULL;
+}
+
+static struct gs_error *make_pieces(struct fabric_link *link, uint32_t piece)
+{
+	struct gs_error *err = make_registered(link, (size_t)piece * DEPTH, &link->memory);
+
+	if (!err)
+		link->piece = piece;
+	return err;
 }
 
 static void link_close(struct fabric_link *link)
@@ -111,7 +126,8 @@ static void link_close(struct fabric_link *link)
 		ibv_destroy_cq(link->cq);
 	if (link->channel)
 		ibv_destroy_comp_channel(link->channel);
-	free_memory(link);
+	free_registered(&link->memory);
+	free_registered(&link->buffer);
 	if (link->pd)
 		ibv_dealloc_pd(link->pd);
 	verbs_card_close(&link->card);
@@ -167,7 +183,7 @@ static struct gs_error *make_resources(struct fabric_link *link)
 
 	struct gs_error *err = make_queue(link);
 
-	return err ? err : make_memory(link, PIECE_SMALL);
+	return err ? err : make_pieces(link, PIECE_SMALL);
 }
 
 static uint32_t own_reads(const struct verbs_card *card)
@@ -308,11 +324,11 @@ static struct gs_error *failed(struct fabric_link *link, const struct operation 
 		return break_link(link,
 				  "the other end refuses to have %u bytes %s at offset %" PRIu64
 				  " of its mailbox (%s)",
-				  operation->size, operation->buf ? "read" : "written",
+				  operation->size, operation->is_read ? "read" : "written",
 				  operation->offset, ibv_wc_status_str(status));
 	default:
 		return break_link(link, "%s of %u bytes at offset %" PRIu64 " failed: %s",
-				  operation->buf ? "a read" : "a write", operation->size,
+				  operation->is_read ? "a read" : "a write", operation->size,
 				  operation->offset, ibv_wc_status_str(status));
 	}
 }
@@ -333,7 +349,8 @@ static struct gs_error *take(struct fabric_link *link, bool *any_ret)
 		if (wc[i].status != IBV_WC_SUCCESS)
 			return failed(link, operation, wc[i].status);
 		if (operation->buf)
-			memcpy(operation->buf, link->memory + place * link->piece, operation->size);
+			memcpy(operation->buf, link->memory.bytes + place * link->piece,
+			       operation->size);
 		link->done++;
 	}
 	return NULL;
@@ -415,15 +432,23 @@ static struct gs_error *wait_room(struct fabric_link *link, uint64_t under_way)
 	return NULL;
 }
 
+static bool is_buffer(const struct fabric_link *link, const void *buf, size_t size)
+{
+	return link->buffer.mr &&
+	       range_inside((uintptr_t)buf, size, (uintptr_t)link->buffer.bytes, link->buffer.size);
+}
+
 // The caller has seen to it that there is room. @source: bytes to write; NULL: it is a read, into @buf.
 static struct gs_error *post(struct fabric_link *link, uint64_t offset, void *buf,
 			     const void *source, uint32_t size)
 {
 	size_t place = link->posted % DEPTH;
+	uint8_t *piece = link->memory.bytes + place * link->piece;
+	bool direct = is_buffer(link, buf, size);
 	struct ibv_sge sge = {
-		.addr = (uintptr_t)(link->memory + place * link->piece),
+		.addr = (uintptr_t)(direct ? buf : piece),
 		.length = size,
-		.lkey = link->mr->lkey,
+		.lkey = direct ? link->buffer.mr->lkey : link->memory.mr->lkey,
 	};
 	// No fence: reads have all come before something else is posted, and reads wait for the writes before them
 	// (InfiniBand Architecture, 10.8.3.3).
@@ -440,10 +465,14 @@ static struct gs_error *post(struct fabric_link *link, uint64_t offset, void *bu
 		sge.addr = (uintptr_t)source;
 		wr.send_flags = IBV_SEND_INLINE;
 	} else if (source) {
-		memcpy(link->memory + place * link->piece, source, size);
+		memcpy(piece, source, size);
 	}
-	link->operations[place] =
-		(struct operation){ .buf = source ? NULL : buf, .offset = offset, .size = size };
+	link->operations[place] = (struct operation){
+		.buf = direct ? NULL : buf,
+		.offset = offset,
+		.size = size,
+		.is_read = !source,
+	};
 
 	int result = ibv_post_send(link->qp, &wr, &bad);
 
@@ -457,6 +486,7 @@ static struct gs_error *check_pieces(const struct fabric_link *link,
 				     const struct fabric_piece *pieces, size_t count,
 				     uint64_t *total_ret)
 {
+	// What needs memory of the link's own.
 	*total_ret = 0;
 	for (size_t i = 0; i < count; i++) {
 		uint64_t size = link->reply.size;
@@ -466,7 +496,8 @@ static struct gs_error *check_pieces(const struct fabric_link *link,
 					       "%zu bytes at offset %" PRIu64
 					       " do not lie within the mailbox, which has %" PRIu64,
 					       pieces[i].size, pieces[i].offset, size);
-		*total_ret += pieces[i].size;
+		if (!is_buffer(link, pieces[i].buf, pieces[i].size))
+			*total_ret += pieces[i].size;
 	}
 	return NULL;
 }
@@ -482,20 +513,35 @@ static struct gs_error *link_start(struct fabric_link *link, const struct fabric
 	if (!err && total > SMALL_MAX && link->piece < PIECE_LARGE) {
 		err = wait_room(link, 0);
 		if (!err)
-			err = make_memory(link, PIECE_LARGE);
+			err = make_pieces(link, PIECE_LARGE);
 	}
 	for (size_t i = 0; i < count && !err; i++) {
+		char *buf = pieces[i].buf;
+		uint32_t most = is_buffer(link, buf, pieces[i].size) ? PIECE_LARGE : link->piece;
+
 		for (size_t at = 0; at < pieces[i].size && !err;) {
 			size_t left = pieces[i].size - at;
-			uint32_t size = left < link->piece ? (uint32_t)left : link->piece;
+			uint32_t size = left < most ? (uint32_t)left : most;
 
 			err = wait_room(link, DEPTH - 1);
 			if (!err)
-				err = post(link, pieces[i].offset + at, (char *)pieces[i].buf + at,
-					   NULL, size);
+				err = post(link, pieces[i].offset + at, buf + at, NULL, size);
 			at += size;
 		}
 	}
+	return err;
+}
+
+static struct gs_error *link_buffer(struct fabric_link *link, size_t size, void **ret)
+{
+	struct gs_error *err = check(link);
+
+	if (!err && size > link->buffer.size) {
+		err = wait_room(link, 0);
+		if (!err)
+			err = make_registered(link, size, &link->buffer);
+	}
+	*ret = link->buffer.bytes;
 	return err;
 }
 
@@ -555,6 +601,7 @@ const struct fabric_link_ops fabric_verbs_link = {
 	.close = link_close,
 	.read = link_read,
 	.start = link_start,
+	.buffer = link_buffer,
 	.finish = link_finish,
 	.write = link_write,
 	.size = link_size,

@@ -349,26 +349,27 @@ struct reading {
 
 static void reading_deinit(struct reading *reading)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(reading->fetched); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(reading->fetched); i++)
 		free(reading->fetched[i].answer);
-		free(reading->fetched[i].data);
-	}
 }
 
 static struct gs_error *reading_init(struct reading *reading)
 {
 	struct mailbox_client *client = reading->client;
 	// Begin and end are widened to whole units.
-	uint64_t size = min(reading->part, min(reading->left, reading->part) + 2 * GS_READ_UNIT);
+	uint64_t wanted = min(reading->left, reading->part) + 2 * GS_READ_UNIT;
+	uint64_t size = min(reading->part, mailbox_pages(0, wanted) * GS_READ_PAGE);
 	size_t count = reading->left + reading->address % GS_READ_PAGE > reading->part ? 2 : 1;
+	void *data;
+	struct gs_error *err = mailbox_buffer(client->reader, count * size, &data);
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count && !err; i++) {
 		reading->fetched[i].answer = malloc(client->answer_size);
-		reading->fetched[i].data = malloc(size);
-		if (!reading->fetched[i].answer || !reading->fetched[i].data)
-			return &gs_enomem;
+		reading->fetched[i].data = (uint8_t *)data + i * size;
+		if (!reading->fetched[i].answer)
+			err = &gs_enomem;
 	}
-	return NULL;
+	return err;
 }
 
 // As many requests as there is room for.

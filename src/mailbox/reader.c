@@ -40,6 +40,9 @@ struct mailbox_reader {
 	// NULL: all is read at once.
 	mailbox_start_fn *start;
 	mailbox_finish_fn *finish;
+	// NULL: the reader's own.
+	mailbox_buffer_fn *make_buffer;
+	void *buffer;
 	void *arg;
 	uint64_t patience_ns;
 	struct gs_mailbox_header header;
@@ -96,6 +99,8 @@ struct gs_error *mailbox_reader_create(mailbox_read_fn *read, void *arg,
 
 void mailbox_reader_destroy(struct mailbox_reader *reader)
 {
+	if (reader)
+		free(reader->buffer);
 	free(reader);
 }
 
@@ -105,10 +110,11 @@ const struct gs_mailbox_header *mailbox_reader_header(const struct mailbox_reade
 }
 
 void mailbox_reader_set_start(struct mailbox_reader *reader, mailbox_start_fn *start,
-			      mailbox_finish_fn *finish)
+			      mailbox_finish_fn *finish, mailbox_buffer_fn *buffer)
 {
 	reader->start = start;
 	reader->finish = finish;
+	reader->make_buffer = buffer;
 }
 
 static struct gs_error *check_inside(const struct mailbox_reader *reader, uint64_t offset,
@@ -140,6 +146,16 @@ struct gs_error *mailbox_start(struct mailbox_reader *reader, uint64_t offset, v
 struct gs_error *mailbox_finish(struct mailbox_reader *reader)
 {
 	return reader->finish ? reader->finish(reader->arg) : NULL;
+}
+
+struct gs_error *mailbox_buffer(struct mailbox_reader *reader, size_t size, void **ret)
+{
+	if (reader->make_buffer)
+		return reader->make_buffer(reader->arg, size, ret);
+	free(reader->buffer);
+	reader->buffer = malloc(size);
+	*ret = reader->buffer;
+	return reader->buffer ? NULL : &gs_enomem;
 }
 
 static bool all_zero(const void *structure, size_t size)

@@ -21,6 +21,9 @@ typedef struct gs_error *mailbox_read_fn(void *arg, uint64_t offset, void *buf, 
 typedef mailbox_read_fn mailbox_start_fn;
 typedef struct gs_error *mailbox_finish_fn(void *arg);
 
+// Memory of @size bytes for what is read with these, one piece; it stays until the next call, or until the reader ends.
+typedef struct gs_error *mailbox_buffer_fn(void *arg, size_t size, void **ret);
+
 // Called with a record: entry->size bytes, aligned to 8, whose CRC is right. Its contents are unchecked; the entry's
 // detector is a row of the table.
 typedef struct gs_error *mailbox_entry_fn(void *arg, const struct gs_mailbox_entry *entry,
@@ -37,13 +40,17 @@ void mailbox_reader_destroy(struct mailbox_reader *reader);
 struct gs_error *mailbox_read(struct mailbox_reader *reader, uint64_t offset, void *buf,
 			      size_t size);
 
-// Reads that are under way while the caller does something else; without this, mailbox_start() reads at once.
+// Reads that are under way while the caller does something else; without this, mailbox_start() reads at once. @buffer: NULL if
+// any memory is as good.
 void mailbox_reader_set_start(struct mailbox_reader *reader, mailbox_start_fn *start,
-			      mailbox_finish_fn *finish);
+			      mailbox_finish_fn *finish, mailbox_buffer_fn *buffer);
 // As mailbox_read(), but the bytes are there after a later mailbox_read() or mailbox_finish().
 struct gs_error *mailbox_start(struct mailbox_reader *reader, uint64_t offset, void *buf,
 			       size_t size);
 struct gs_error *mailbox_finish(struct mailbox_reader *reader);
+// Memory which takes the least work to read into: one piece, the reader's, until the next call or its end. Not while something is
+// under way.
+struct gs_error *mailbox_buffer(struct mailbox_reader *reader, size_t size, void **ret);
 
 // How long what is wrong is read again, in one call; at first 200 ms. For tests.
 void mailbox_set_patience(struct mailbox_reader *reader, uint64_t ns);

@@ -126,6 +126,40 @@ static void reads_that_are_started(void)
 	exchange_leave(&monitor);
 }
 
+// The link's own memory takes reads without a copy, beside reads to elsewhere.
+static void reads_into_its_buffer(void)
+{
+	enum { PIECES = 8, PIECE = 300001 };
+
+	struct monitor monitor = exchange_enter(host, NULL, NULL);
+	uint8_t *elsewhere = calloc(PIECES, PIECE);
+	void *buf;
+
+	// Small at first, and then larger.
+	exchange_must(fabric_verbs_link.buffer(monitor.link, 4096, &buf));
+	exchange_must(exchange_read(&monitor, 1 << 20, buf, 4096));
+	compare(buf, 1 << 20, 4096);
+	exchange_must(fabric_verbs_link.buffer(monitor.link, (size_t)PIECES * PIECE, &buf));
+
+	struct fabric_piece pieces[PIECES];
+
+	for (size_t i = 0; i < PIECES; i++) {
+		uint8_t *to = i % 3 == 2 ? elsewhere : buf;
+
+		pieces[i] = (struct fabric_piece){
+			.offset = (1 << 20) + i * 4099,
+			.buf = to + i * PIECE,
+			.size = PIECE - i,
+		};
+		exchange_must(fabric_verbs_link.start(monitor.link, &pieces[i], 1));
+	}
+	exchange_must(fabric_verbs_link.finish(monitor.link));
+	for (size_t i = 0; i < PIECES; i++)
+		compare(pieces[i].buf, pieces[i].offset, pieces[i].size);
+	free(elsewhere);
+	exchange_leave(&monitor);
+}
+
 static void writes_arrive_in_order(void)
 {
 	struct monitor monitor = exchange_enter(host, NULL, NULL);
@@ -376,6 +410,7 @@ static const struct {
 	{ "data", "reads of any size", reads_of_any_size },
 	{ "data", "reads of many pieces", reads_of_many_pieces },
 	{ "data", "reads that are started", reads_that_are_started },
+	{ "data", "reads into its buffer", reads_into_its_buffer },
 	{ "data", "writes arrive, in order", writes_arrive_in_order },
 	{ "data", "monitors have slots of their own", monitors_have_slots_of_their_own },
 	{ "check", "mistakes are told at home", mistakes_are_told_at_home },
