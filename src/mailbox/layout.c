@@ -16,7 +16,7 @@ enum {
 	FORMATS_SIZE = 8 << 10,
 	SLOT_SIZE = PAGE,
 	RESULT_SIZE = 256 << 10,
-	BULK_SIZE = 32 << 20,
+	BULK_SIZE = 64 << 20,
 	MEMORY_SIZE = sizeof(struct gs_mailbox_memory) +
 		      GS_MAP_SEGMENTS * sizeof(struct gs_mailbox_segment),
 };

@@ -299,7 +299,7 @@ static const struct gs_answer *ask(struct rig *rig, union request *request, uint
 static void assert_status(struct rig *rig, const struct gs_answer *answer, uint64_t sequence,
 			  uint32_t status)
 {
-	assert_true(mailbox_check_answer(&rig->header, answer, 8192, OWN, sequence));
+	assert_true(mailbox_check_answer(&rig->header, answer, 16384, OWN, sequence));
 	assert_int_equal(answer->status, status);
 	if (status)
 		assert_int_equal(answer->size, sizeof(*answer));
@@ -553,7 +553,7 @@ static void large_reads_hold_up_nobody(void **state)
 
 	// A supervisor that ends in the middle and is launched again does the request anew.
 	gs_requests_begin(&rig.supervisor, mailbox_crc32c());
-	for (int i = 0; i < 40; i++)
+	for (uint64_t i = 0; i < mailbox_window_size(&rig.header) / GS_PIECE_SIZE + 8; i++)
 		rig_turn(&rig);
 	assert_int_equal(rig_state(&rig, OWN)->last, 1);
 	assert_memory_equal((void *)(rig.supervisor.windows + OWN * rig.supervisor.window_share),
