@@ -36,6 +36,8 @@ bool mailbox_check_read(const struct gs_mailbox_header *header,
 
 // The check of @size bytes of a page (request.h), a multiple of GS_READ_UNIT.
 uint32_t mailbox_read_check(const void *bytes, size_t size);
+// The same as on CPUs without an instruction for it.
+uint32_t mailbox_read_check_by_table(const void *bytes, size_t size);
 
 struct mailbox_client;
 

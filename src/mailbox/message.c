@@ -95,24 +95,3 @@ bool mailbox_check_read(const struct gs_mailbox_header *header,
 				    answer->answer.size,
 			    gs_answer_stride(results_share(header)) - answer->answer.size);
 }
-
-uint32_t mailbox_read_check(const void *bytes, size_t size)
-{
-	const struct gs_crc32c *table = mailbox_crc32c();
-	uint32_t check = 0;
-
-	for (uint32_t strand = 0; strand < GS_READ_STRANDS; strand++) {
-		uint32_t crc = GS_CRC32C_START;
-
-		for (size_t at = strand * GS_READ_UNIT; at < size;
-		     at += GS_READ_STRANDS * GS_READ_UNIT) {
-			uint64_t words[2];
-
-			memcpy(words, (const char *)bytes + at, sizeof(words));
-			crc = gs_crc32c_word(table, crc, words[0]);
-			crc = gs_crc32c_word(table, crc, words[1]);
-		}
-		check += (2 * strand + 1) * gs_crc32c_finish(crc);
-	}
-	return check;
-}

@@ -118,6 +118,7 @@ static void a_warp_and_a_cpu_make_one_check(void **state)
 							      &torn, &bits);
 		assert_int_equal((uint32_t)got, check);
 		assert_int_equal(check, mailbox_read_check(from, units * 16));
+		assert_int_equal(check, mailbox_read_check_by_table(from, units * 16));
 		assert_int_equal(got >> 32, GS_PAGE_VALID | (bits ? 0 : GS_PAGE_ZERO));
 		assert_int_equal(torn, 0);
 		assert_memory_equal(one, other, PAGE);
