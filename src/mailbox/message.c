@@ -82,7 +82,7 @@ bool mailbox_check_read(const struct gs_mailbox_header *header,
 	    length > wanted + (request->address - begin) + GS_READ_UNIT - 1)
 		return false;
 
-	uint64_t pages = (begin % GS_READ_PAGE + length + GS_READ_PAGE - 1) / GS_READ_PAGE;
+	uint64_t pages = mailbox_pages(begin, length);
 
 	if (answer->page_count != pages ||
 	    answer->answer.size != sizeof(*answer) + pages * sizeof(answer->pages[0]))
