@@ -127,40 +127,35 @@ static void a_warp_and_a_cpu_make_one_check(void **state)
 }
 
 // Reads that were started come as late as they may.
-enum { LATE_MAX = 64 };
 static struct {
 	struct rig *rig;
-	struct late_read {
+	struct fabric_read {
 		uint64_t offset;
 		void *buf;
 		size_t size;
-	} started[LATE_MAX];
-	// Those up to `done` have come.
-	size_t count, done, most;
+	} started[64];
+	size_t count, most;
 } late;
 
 static struct gs_error *late_start(void *arg, uint64_t offset, void *buf, size_t size)
 {
 	(void)arg;
-	assert_true(late.count - late.done < LATE_MAX);
+	assert_true(late.count < sizeof(late.started) / sizeof(late.started[0]));
 	memset(buf, 0xee, size);
-	late.started[late.count++ % LATE_MAX] = (struct late_read){ offset, buf, size };
-	if (late.count - late.done > late.most)
-		late.most = late.count - late.done;
+	late.started[late.count++] = (struct fabric_read){ offset, buf, size };
+	if (late.count > late.most)
+		late.most = late.count;
 	return NULL;
 }
 
 static struct gs_error *late_finish(void *arg)
 {
-	struct gs_error *err = NULL;
-
 	(void)arg;
-	for (; !err && late.done < late.count; late.done++) {
-		const struct late_read *read = &late.started[late.done % LATE_MAX];
-
-		err = rig_read(late.rig, read->offset, read->buf, read->size);
-	}
-	return err;
+	for (size_t i = 0; i < late.count; i++)
+		memcpy(late.started[i].buf, late.rig->memory + late.started[i].offset,
+		       late.started[i].size);
+	late.count = 0;
+	return NULL;
 }
 
 static struct gs_error *late_read(void *arg, uint64_t offset, void *buf, size_t size)
@@ -207,7 +202,7 @@ static void data_may_come_late(void **state)
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		struct got got = rig_fetch(&rig, client, GS_READ_PHYSICAL, RAM_PHYS + 7, sizes[i]);
 
-		assert_int_equal(late.count, late.done);
+		assert_int_equal(late.count, 0);
 		assert_memory_equal(got.bytes, rig.machine->ram + 7, sizes[i]);
 		free(got.bytes);
 	}
@@ -234,7 +229,7 @@ static void data_may_come_late(void **state)
 		assert_non_null(err);
 		assert_string_equal(err->message, "no more");
 		gs_error_destroy(err);
-		assert_int_equal(late.count, late.done);
+		assert_int_equal(late.count, 0);
 		// What it had asked for is answered meanwhile.
 		must(mailbox_client_synchronise(client));
 	}
